@@ -1,0 +1,75 @@
+"""Sample MerchantOps job status over time; chart throughput, ETA and failure rates.
+
+The way of the data, each step a function or a small class that can be used on its own::
+
+    service ─HTTP→ client ─JobStatus→ sampler → store (SQLite)
+    store → samples (one tidy DataFrame) → metrics (frames) → charts (Axes) → notebook | dashboard | report | cli
+
+Importing this package is cheap: a name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+__version__ = "0.1.0"
+
+# The public names, each with the module it lives in.
+_HOMES = {
+    "MopsError": "errors",
+    "SchemaError": "errors",
+    "ConfigurationError": "errors",
+    "StoreError": "errors",
+    "PollError": "errors",
+    "JobStatus": "schema",
+    "Secret": "credentials",
+    "JobStatusClient": "client",
+    "SampleStore": "store",
+    "read_samples": "store",
+    "load_example": "store",
+    "Sampler": "sampler",
+    "counting": "metrics",
+    "throughput": "metrics",
+    "throughput_by": "metrics",
+    "failure_rate": "metrics",
+    "eta": "metrics",
+    "eta_backtest": "metrics",
+    "summary": "metrics",
+    "anomalies": "metrics",
+    "plot_progress": "charts",
+    "plot_throughput": "charts",
+    "plot_eta": "charts",
+    "plot_failure_rate": "charts",
+    "export": "report",
+    "report": "report",
+    "dashboard": "dashboard",
+    "JobPicker": "dashboard",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+class _Package(ModuleType):
+    # `mops.report` and `mops.dashboard` are functions whose modules have the same name. The import system binds each
+    # imported submodule to its package; that must not hide the function.
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
