@@ -13,8 +13,8 @@ progress_percentage   as served; may disagree with the counts                   
 ``latency_s``         request to last byte; half is the doubt of ``sampled_at``   s      float64
 ====================  ==========================================================  =====  ====================
 
-A *poll* is one request for one job's status, good or bad; a *sample* is a poll that succeeded. The samples frame has one
-row per sample, sorted by ``job_id`` and then ``sampled_at``. Further columns pass through untouched; a column ``label``
+A *poll* is one request for one job's status, good or bad; a *sample* is a poll that succeeded. The samples frame has
+one row per sample, sorted by ``job_id`` and then ``sampled_at``. Further columns pass through untouched; a column ``label``
 is shown in place of ``job_id`` in charts and reports.
 
 This is the only place that maps a key of the service's JSON or names a column, a dtype, a unit or a status word.
@@ -31,6 +31,8 @@ from typing import TYPE_CHECKING, Any
 from mops_analysis.errors import ReplyError, SchemaError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
 #: Columns of the samples frame with their dtypes, in order.
@@ -80,6 +82,15 @@ TERMINAL_STATUSES = frozenset(
 
 #: Terminal statuses that an analyst reads as "ended well".
 GOOD_STATUSES = frozenset({"completed", "completed_with_warnings"})
+
+#: The status of a job that is being worked on: only then do its clock and its forecast run.
+RUNNING_STATUS = "in_progress"
+
+#: Terminal statuses of jobs that went through all their items, some of which may have failed.
+FINISHED_STATUSES = GOOD_STATUSES | {"partial_success"}
+
+#: Every status word that we know.
+KNOWN_STATUSES = TERMINAL_STATUSES | frozenset(STATUSES)
 
 _COUNTS = ("processed_items", "total_items", "failed_items")
 _INT64 = range(-(2**63), 2**63)
@@ -169,6 +180,37 @@ class JobStatus:
             total_items=reply["total_items"],
             failed_items=reply["failed_items"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """One request for one job's status, good or bad: what the sampler hands to the store.
+
+    Attributes
+    ----------
+    job_id
+        The job, as asked for.
+    sampled_at_ns
+        Client's clock, middle of request and reply, since the epoch [ns].
+    latency_s
+        Request to last byte of the reply, or to the fault [s].
+    outcome
+        "ok", or a key of `errors.POLL_FAULTS`.
+    http_status
+        The reply's HTTP status, None where none arrived.
+    detail
+        The redacted reason of a fault, None where all went well.
+    status
+        What the service said; None exactly where `outcome` is not "ok".
+    """
+
+    job_id: str
+    sampled_at_ns: int
+    latency_s: float
+    outcome: str
+    http_status: int | None = None
+    detail: str | None = None
+    status: JobStatus | None = None
 
 
 def decode_reply(body: bytes, job_id: str) -> object:
@@ -309,12 +351,12 @@ def to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     if not rows:
         return frame.astype(SAMPLE_DTYPES)
     if frame["sampled_at"].dtype == object or pd.api.types.is_string_dtype(frame["sampled_at"]):
-        frame["sampled_at"] = _aware_times(frame["sampled_at"])
+        frame["sampled_at"] = aware_times(frame["sampled_at"])
     frame["status"] = frame["status"].map(status_word)
     return validate(frame).reset_index(drop=True)
 
 
-def _aware_times(times: pd.Series[Any]) -> pd.Series[Any]:
+def aware_times(times: pd.Series[Any]) -> pd.Series[Any]:
     import pandas as pd
 
     parsed = [pd.Timestamp(time) for time in times]
@@ -351,7 +393,7 @@ def validate(samples: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         The same rows under the same index labels, sorted by `job_id` and `sampled_at`, with exactly the dtypes of
-        `SAMPLE_DTYPES`; the very same object where nothing had to be done.
+        `SAMPLE_DTYPES`, those columns first; the very same object where nothing had to be done.
 
     Raises
     ------
@@ -367,6 +409,7 @@ def validate(samples: pd.DataFrame) -> pd.DataFrame:
     ...
     mops_analysis.errors.SchemaError: column 'sampled_at' is missing (of the samples frame: job_id, sampled_at, ...
     """
+    import numpy as np
     import pandas as pd
 
     if not isinstance(samples, pd.DataFrame):
@@ -380,16 +423,38 @@ def validate(samples: pd.DataFrame) -> pd.DataFrame:
     checked = samples.assign(**changed) if changed else samples
     if checked["sampled_at"].isna().any():
         raise SchemaError(_NAIVE)
+    for name in ("job_id", "status"):
+        if checked[name].isna().any():
+            raise SchemaError(
+                f"column {name!r}: expected text, some of it is missing; drop those rows: samples.dropna()"
+            )
+    if list(checked.columns[: len(SAMPLE_DTYPES)]) != list(SAMPLE_DTYPES):
+        checked = checked[[*SAMPLE_DTYPES, *(name for name in checked.columns if name not in SAMPLE_DTYPES)]]
     if _is_ordered(checked):
         return checked
-    return checked.sort_values(["job_id", "sampled_at"], kind="stable")
+    job = pd.factorize(checked["job_id"], sort=True)[0]
+    return checked.take(np.lexsort((pd.DatetimeIndex(checked["sampled_at"]).asi8, job)))
+
+
+def job_starts(job_id: pd.Series[Any]) -> npt.NDArray[np.int64]:
+    """Positions at which the job is another than in the row before; the first row is one."""
+    import numpy as np
+
+    ids = job_id.array
+    changes = np.ones(len(ids), dtype=bool)
+    changes[1:] = ids[1:] != ids[:-1]
+    return np.flatnonzero(changes)
 
 
 def _is_ordered(samples: pd.DataFrame) -> bool:
-    job, time = samples["job_id"], samples["sampled_at"]
-    same = (job == job.shift()).fillna(False).to_numpy(dtype=bool)
-    rises = (time >= time.shift()).to_numpy(dtype=bool)
-    return bool(job.is_monotonic_increasing and (rises | ~same).all())
+    import numpy as np
+    import pandas as pd
+
+    starts = job_starts(samples["job_id"])
+    jobs = samples["job_id"].iloc[starts]
+    time_ns = pd.DatetimeIndex(samples["sampled_at"]).asi8
+    falls = np.flatnonzero(time_ns[1:] < time_ns[:-1]) + 1
+    return bool(jobs.is_monotonic_increasing and jobs.is_unique and np.isin(falls, starts).all())
 
 
 def _as_dtype(column: pd.Series[Any], dtype: str) -> pd.Series[Any]:
@@ -401,7 +466,8 @@ def _as_dtype(column: pd.Series[Any], dtype: str) -> pd.Series[Any]:
             raise SchemaError(_NAIVE)
         return column.dt.tz_convert("UTC").astype(dtype)
     if dtype == "string":
-        if len(column) and not pd.api.types.infer_dtype(column, skipna=False) == "string":
+        is_text = isinstance(column.dtype, pd.StringDtype) or pd.api.types.infer_dtype(column, skipna=False) == "string"
+        if len(column) and not is_text:
             raise SchemaError(f"column {name!r}: expected text, got {column.dtype}; use .astype('string')")
         return column.astype("string")
     if len(column) and (pd.api.types.is_bool_dtype(column.dtype) or not pd.api.types.is_numeric_dtype(column.dtype)):

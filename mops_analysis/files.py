@@ -1,0 +1,87 @@
+"""Samples from files: a store, Parquet or CSV, and the recorded example."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mops_analysis import schema
+from mops_analysis.errors import SchemaError, StoreError
+from mops_analysis.store import SampleStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["load_example", "read_samples"]
+
+
+def read_samples(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read the samples frame from a store or a file.
+
+    Parameters
+    ----------
+    path
+        A sample store (``.db``, ``.sqlite``), or a file with the columns of the samples frame: ``.parquet``, ``.csv``,
+        ``.csv.gz``. Times in a CSV file need an offset.
+
+    Returns
+    -------
+    DataFrame
+        Frame as in `schema`; further columns of the file come after its own.
+
+    Raises
+    ------
+    SchemaError
+        If the ending is not one of these, or the file is not a samples frame.
+    StoreError
+        If there is no such file, or it is not a sound sample store.
+    """
+    import pandas as pd
+
+    file = Path(path)
+    if not file.is_file():
+        raise StoreError(f"{file}: there is no such file")
+    name = file.name.lower()
+    if name.endswith((".db", ".sqlite", ".sqlite3")):
+        with SampleStore(file) as store:
+            return store.read_samples()
+    if name.endswith(".parquet"):
+        frame = _read_parquet(file)
+    elif name.endswith((".csv", ".csv.gz")):
+        text = dict.fromkeys(("job_id", "status", "label"), "string")
+        frame = pd.read_csv(file, dtype=text, keep_default_na=False, na_values={"label": [""]})
+    else:
+        raise SchemaError(f"{file}: expected a file ending in .db, .parquet, .csv or .csv.gz")
+    if "sampled_at" in frame and pd.api.types.is_string_dtype(frame["sampled_at"].dtype):
+        frame["sampled_at"] = schema.aware_times(frame["sampled_at"])
+    return schema.validate(frame).reset_index(drop=True)
+
+
+def _read_parquet(file: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(file)
+    except ImportError:
+        raise SchemaError(
+            f'{file}: reading Parquet needs pyarrow; install it with: pip install "mops_analysis[parquet]"'
+        ) from None
+
+
+def load_example() -> pd.DataFrame:
+    """Read the recorded run that comes with the package: ten jobs, with labels, and gaps as they happen.
+
+    Returns
+    -------
+    DataFrame
+        Frame as in `schema`, with the further column `label`.
+
+    Examples
+    --------
+    >>> load_example()["job_id"].nunique()
+    10
+    """
+    with resources.as_file(resources.files("mops_analysis").joinpath("data", "example.csv.gz")) as file:
+        return read_samples(file)

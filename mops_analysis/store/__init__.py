@@ -1,0 +1,344 @@
+"""SampleStore: every poll of every job in one SQLite file. The only SQL is in this folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mops_analysis import schema
+from mops_analysis.errors import SchemaError, StoreError
+from mops_analysis.schema import JobStatus, Poll
+from mops_analysis.store import frames
+from mops_analysis.store.file import StoreFile
+from mops_analysis.store.frames import JobIds, Time
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["SampleStore"]
+
+_INSERT = """
+INSERT INTO polls (job, sampled_at_ns, latency_us, outcome, http_status, detail,
+                   status, progress_percentage, processed_items, total_items, failed_items)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+# The jobs that this process samples, by store: the table alone cannot tell a sampler that runs from one that ended
+# without being able to say so.
+_CLAIMED: set[tuple[Path, str]] = set()
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    # A caller of `append` whose polls are not on the disk yet.
+    polls: tuple[Poll, ...]
+    written: bool = False
+    error: StoreError | None = None
+
+
+class SampleStore:
+    """Every poll of every job in one SQLite file; a context manager.
+
+    Safe to use from many threads, and to read from other processes while one samples. A file that is damaged, not a
+    sample store, or made by a newer release is refused and left as it is.
+
+    Parameters
+    ----------
+    path
+        The file; created if missing. Must be on a local disk: SQLite's write-ahead log does not work over a network.
+
+    Attributes
+    ----------
+    path
+        The file, absolute.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be opened, or is not a sound sample store of this or an earlier release.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with SampleStore(folder.name + "/samples.db") as store:
+    ...     store.append(Poll("job-1", 1_763_474_400_000_000_000, 0.1, "ok", 200, None,
+    ...                       JobStatus("job-1", "in_progress", 50.0, 5, 10, 0)))
+    ...     samples = store.read_samples()
+    >>> samples[["job_id", "status", "processed_items"]]
+      job_id       status  processed_items
+    0  job-1  in_progress                5
+    >>> folder.cleanup()
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._file = StoreFile(path)
+        self._queue: deque[_Waiting] = deque()
+        self._codes: dict[tuple[str, str], int] = {}
+
+    @property
+    def path(self) -> Path:
+        """The file, absolute."""
+        return self._file.path
+
+    def __enter__(self) -> SampleStore:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"SampleStore({str(self.path)!r})"
+
+    def close(self) -> None:
+        """Close the file; what was in the log moves into it, so that the one file can be copied. May be repeated."""
+        self._file.close()
+
+    def check(self) -> None:
+        """Check the whole file for damage; raise StoreError if there is any. Nothing is written."""
+        self._file.check()
+
+    def append(self, *polls: Poll) -> None:
+        """Write polls; when this returns they are on the disk.
+
+        Callers that wait at the same time share one transaction.
+
+        Parameters
+        ----------
+        polls
+            In the order in which they are to be read back.
+
+        Raises
+        ------
+        StoreError
+            If they could not be written: disk full, file read-only, file gone. What was there before is untouched.
+        """
+        waiting = _Waiting(polls)
+        self._queue.append(waiting)
+        with self._file.writing:
+            if not waiting.written:
+                self._commit([self._queue.popleft() for _ in range(len(self._queue))])
+        if waiting.error is not None:
+            raise waiting.error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._file.transaction() as connection:
+                yield connection
+        except BaseException:
+            self._codes.clear()  # numbers given in this transaction are void
+            raise
+
+    def _commit(self, batch: list[_Waiting]) -> None:
+        error = None
+        try:
+            with self._transaction() as connection:
+                rows = [self._row(connection, poll) for waiting in batch for poll in waiting.polls]
+                connection.executemany(_INSERT, rows)
+        except StoreError as failure:
+            error = failure
+        for waiting in batch:
+            waiting.error = error
+            waiting.written = True
+
+    def _row(self, connection: sqlite3.Connection, poll: Poll) -> tuple[object, ...]:
+        served: tuple[object, ...] = (None,) * 5
+        if poll.status is not None:
+            served = (
+                self._code(connection, "words", "text", poll.status.status),
+                poll.status.progress_percentage,
+                poll.status.processed_items,
+                poll.status.total_items,
+                poll.status.failed_items,
+            )
+        return (
+            self._code(connection, "jobs", "job_id", poll.job_id),
+            poll.sampled_at_ns,
+            round(poll.latency_s * 1e6),
+            self._code(connection, "words", "text", poll.outcome),
+            poll.http_status,
+            poll.detail,
+            *served,
+        )
+
+    def _code(self, connection: sqlite3.Connection, table: str, column: str, value: str) -> int:
+        code = self._codes.get((table, value))
+        if code is None:
+            connection.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (value,))  # noqa: S608  our names
+            found = connection.execute(f"SELECT rowid FROM {table} WHERE {column} = ?", (value,))  # noqa: S608
+            code = self._codes[table, value] = int(found.fetchone()[0])
+        return code
+
+    def append_samples(self, samples: pd.DataFrame) -> int:
+        """Write a samples frame, for example one read from a Parquet or CSV file.
+
+        Parameters
+        ----------
+        samples
+            Frame as in `schema`. Further columns are not kept.
+
+        Returns
+        -------
+        int
+            How many samples were written: those of a job and time that the store has already are left out.
+
+        Raises
+        ------
+        SchemaError
+            If it is not a samples frame.
+        StoreError
+            If it could not be written; then none of it was.
+        """
+        checked = schema.validate(samples)[list(schema.SAMPLE_DTYPES)].drop_duplicates(["job_id", "sampled_at"])
+        known = self.read_samples().set_index(["job_id", "sampled_at"]).index
+        new = checked[~checked.set_index(["job_id", "sampled_at"]).index.isin(known)]
+        if new["progress_percentage"].isna().any():
+            raise SchemaError("column 'progress_percentage': expected numbers, got missing ones")
+        polls = [
+            Poll(
+                job_id=row["job_id"],
+                sampled_at_ns=row["sampled_at"].value,
+                latency_s=row["latency_s"],
+                outcome="ok",
+                http_status=200,
+                status=JobStatus(**{name: row[name] for name in JobStatus.__slots__}),
+            )
+            for row in new.to_dict("records")
+        ]
+        if polls:
+            self.append(*polls)
+        return len(polls)
+
+    def claim(self, job_ids: Iterable[str]) -> None:
+        """Note that this process samples these jobs from now on; all of them, or none.
+
+        Parameters
+        ----------
+        job_ids
+            The jobs.
+
+        Raises
+        ------
+        StoreError
+            If a living process samples one of them into this store already, or the store cannot be written.
+        """
+        import psutil
+
+        own = (os.getpid(), psutil.Process().create_time())
+        wanted = list(job_ids)
+        with self._transaction() as connection:
+            for job_id in wanted:
+                job = self._code(connection, "jobs", "job_id", job_id)
+                query = "SELECT process, process_started FROM watches WHERE job = ?"
+                holder = connection.execute(query, (job,)).fetchone()
+                if holder is not None and self._is_held(job_id, *holder):
+                    who = "this process" if holder[0] == own[0] else f"process {holder[0]}"
+                    raise StoreError(
+                        f"job {job_id!r} is sampled into {self.path} by {who} already; "
+                        "stop that one, or give this one another store"
+                    )
+                connection.execute("INSERT OR REPLACE INTO watches VALUES (?, ?, ?)", (job, *own))
+        _CLAIMED.update((self.path, job_id) for job_id in wanted)
+
+    def _is_held(self, job_id: str, process: int, started: float) -> bool:
+        if process == os.getpid():
+            return (self.path, job_id) in _CLAIMED
+        return _is_alive(process, started)
+
+    def release(self, job_ids: Iterable[str]) -> None:
+        """Note that this process no longer samples these jobs.
+
+        What cannot be written (the disk is full) is no error: a note of a process that has gone, or no longer samples
+        the job, holds nobody up.
+        """
+        query = "DELETE FROM watches WHERE process = ? AND job = (SELECT job FROM jobs WHERE job_id = ?)"
+        freed = [(os.getpid(), job_id) for job_id in job_ids]
+        if freed:
+            _CLAIMED.difference_update((self.path, job_id) for _, job_id in freed)
+            with contextlib.suppress(StoreError), self._transaction() as connection:
+                connection.executemany(query, freed)
+
+    def read_samples(self, job_ids: JobIds = None, *, since: Time = None, until: Time = None) -> pd.DataFrame:
+        """Read the samples frame.
+
+        Parameters
+        ----------
+        job_ids
+            One job or several; None reads all. Jobs that the store does not know give no rows.
+        since, until
+            Only samples at or after, and before, these times; with a zone. None sets no bound.
+
+        Returns
+        -------
+        DataFrame
+            Frame as in `schema`: one row per sample, sorted by job and time.
+
+        Raises
+        ------
+        SchemaError
+            If a time has no zone.
+        StoreError
+            If the file cannot be read.
+        """
+        with self._file.reading() as connection:
+            return frames.samples(connection, job_ids, since, until)
+
+    def read_polls(self, job_ids: JobIds = None, *, since: Time = None, until: Time = None) -> pd.DataFrame:
+        """Read every poll, good or bad, in the order of commit.
+
+        Parameters
+        ----------
+        job_ids, since, until
+            As in `read_samples`.
+
+        Returns
+        -------
+        DataFrame
+            One row per poll: `seq`, `job_id`, `sampled_at`, `latency_s` [s], `outcome` ("ok" or a key of
+            `errors.POLL_FAULTS`), `http_status`, `detail` (redacted), and the served fields exactly as served; NA
+            where there are none.
+
+        Raises
+        ------
+        SchemaError
+            If a time has no zone.
+        StoreError
+            If the file cannot be read.
+        """
+        with self._file.reading() as connection:
+            return frames.polls(connection, job_ids, since, until)
+
+    def jobs(self) -> pd.DataFrame:
+        """List the jobs in the store, the last sampled one first.
+
+        Returns
+        -------
+        DataFrame
+            One row per job: `job_id`, `status` (of the last sample; NA before the first), `polls`, `samples`,
+            `first_sampled_at`, `last_sampled_at`, and the counters of the last sample [items].
+        """
+        with self._file.reading() as connection:
+            return frames.jobs(connection)
+
+    def last_sampled_at_ns(self) -> dict[str, int]:
+        """Return the time of each job's newest poll since the epoch [ns]; what a resumed watch must come after."""
+        query = "SELECT job_id, max(sampled_at_ns) FROM polls JOIN jobs USING (job) GROUP BY job"
+        with self._file.reading() as connection:
+            return dict(connection.execute(query))
+
+
+def _is_alive(process: int, started: float) -> bool:
+    import psutil
+
+    try:
+        return abs(psutil.Process(process).create_time() - started) < 1.0  # else the number was given to another
+    except psutil.Error:
+        return False

@@ -1,0 +1,202 @@
+"""The SQLite file behind a sample store: made, opened, checked, read and written here.
+
+Write-ahead log and ``synchronous=FULL``: a transaction that has ended is on the disk. Any number of processes may read
+while one writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from mops_analysis.errors import StoreError
+
+#: "mops" in ASCII: what makes an SQLite file a store of ours.
+APPLICATION_ID = 0x6D6F7073
+SCHEMA_VERSION = 1
+
+_BUSY_TIMEOUT_S = 10.0
+
+# Rows are appended in the order of commit and found by scanning: an index on (job, time) would cost a hundred times
+# more bytes written per poll than the poll has. Words (outcomes, statuses) and job ids are held once.
+_CREATE = (
+    "CREATE TABLE jobs (job INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE) STRICT",
+    "CREATE TABLE words (word INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT",
+    """
+    CREATE TABLE polls (
+        seq INTEGER PRIMARY KEY,
+        job INTEGER NOT NULL REFERENCES jobs,
+        sampled_at_ns INTEGER NOT NULL,
+        latency_us INTEGER NOT NULL CHECK (latency_us >= 0),
+        outcome INTEGER NOT NULL REFERENCES words,
+        http_status INTEGER,
+        detail TEXT,
+        status INTEGER REFERENCES words,
+        progress_percentage REAL,
+        processed_items INTEGER,
+        total_items INTEGER,
+        failed_items INTEGER,
+        CHECK ((outcome = 0) = (status IS NOT NULL))
+    ) STRICT
+    """,
+    """
+    CREATE TABLE watches (
+        job INTEGER PRIMARY KEY REFERENCES jobs,
+        process INTEGER NOT NULL,
+        process_started REAL NOT NULL
+    ) STRICT
+    """,
+    "INSERT INTO words (word, text) VALUES (0, 'ok')",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+
+class StoreFile:
+    """One SQLite file, opened for writing when first written to; safe to use from many threads.
+
+    Attributes
+    ----------
+    path
+        The file, absolute.
+    writing
+        Lock that a transaction holds; may be taken by the same thread again.
+
+    Raises
+    ------
+    StoreError
+        If the file is damaged, is no sample store, or was made by a newer release. It is left as it is.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if os.fspath(path) == ":memory:":
+            raise StoreError("a sample store is a file: samples in ':memory:' would be lost; give a path")
+        self.path = Path(path).resolve()
+        self.writing = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        if self.path.exists() and self.path.stat().st_size > 0:
+            self._check_header()
+            self.check()
+        else:
+            with self.transaction():
+                pass
+
+    def close(self) -> None:
+        """Close the file; what was in the log moves into it, so that the one file can be copied. May be repeated."""
+        with self.writing:
+            if self._connection is not None:
+                with contextlib.suppress(sqlite3.Error):  # a reader may hold the log: then it simply stays
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._connection.close()
+                self._connection = None
+
+    def check(self) -> None:
+        """Check the whole file for damage; raise StoreError if there is any. Nothing is written."""
+        with self.reading() as connection:
+            problems = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+        if problems != ["ok"]:
+            raise StoreError(f"{self.path} is damaged: {problems[0]}; restore a copy, or choose another file")
+
+    def _check_header(self) -> None:
+        # The bytes are read without SQLite, which might touch the file: a foreign one must stay as it is.
+        try:
+            with self.path.open("rb") as file:
+                header = file.read(100)
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be read: {error.strerror}") from None
+        if header[:16] != b"SQLite format 3\0" or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+            raise StoreError(f"{self.path} is not a sample store; choose another file name")
+        version = int.from_bytes(header[60:64], "big")
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path} was made by a newer release (store version {version}, this one reads up to "
+                f"{SCHEMA_VERSION}); upgrade mops_analysis"
+            )
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that sees the store as it is now, unchanged until the end of the block."""
+        with self._errors(), contextlib.closing(self._read_only()) as connection:
+            yield connection
+
+    def _read_only(self) -> sqlite3.Connection:
+        connection = self._connect("mode=ro")
+        try:
+            connection.execute("BEGIN")
+            connection.execute("SELECT 1 FROM polls LIMIT 1")
+        except sqlite3.OperationalError:
+            connection.close()
+            # On read-only media SQLite cannot make the log's index; without a log the file alone is the truth.
+            if Path(f"{self.path}-wal").exists():
+                raise
+            connection = self._connect("mode=ro&immutable=1")
+        return connection
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection to write with; at the end of the block all of it is on the disk, or none.
+
+        IMMEDIATE: a transaction that begins as a reader may fail to become a writer whatever the busy timeout.
+        """
+        with self.writing, self._errors():
+            if self._connection is None:
+                self._connection = self._open()
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _open(self) -> sqlite3.Connection:
+        connection = self._connect("mode=rwc")
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            # Tables first, log second: so the file is recognisable even if the process dies in between.
+            connection.execute("BEGIN IMMEDIATE")
+            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                for statement in _CREATE:
+                    connection.execute(statement)
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA journal_mode=WAL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        # As a URI that Python has quoted: a path such as "q?mode=memory.db" means just that file.
+        return sqlite3.connect(
+            f"{self.path.as_uri()}?{mode}",
+            uri=True,
+            timeout=_BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.path}: {error}; {_cure(error)}") from None
+
+
+def _cure(error: sqlite3.DatabaseError) -> str:
+    cures = {
+        sqlite3.SQLITE_FULL: "free some disk space, then go on with the same store: all it had is still there",
+        sqlite3.SQLITE_IOERR: "check the disk, then go on with the same store: all it had is still there",
+        sqlite3.SQLITE_READONLY: "make the file and its folder writable, or choose another file",
+        sqlite3.SQLITE_CANTOPEN: "check that the folder exists and may be written",
+        sqlite3.SQLITE_BUSY: "another process holds the file; close it there and try again",
+        sqlite3.SQLITE_CORRUPT: "the file is damaged: restore a copy, or choose another file",
+        sqlite3.SQLITE_NOTADB: "the file is not a sample store; choose another file name",
+    }
+    return cures.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "nothing was written")

@@ -1,0 +1,309 @@
+"""SampleStore: a real SQLite file."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+import mops_analysis as mops
+from mops_analysis.schema import POLL_DTYPES, SAMPLE_DTYPES, JobStatus, Poll
+from mops_analysis.store import SampleStore
+
+SECOND = 1_000_000_000
+T0 = 1_763_474_400 * SECOND  # 2025-11-18 14:00 UTC
+
+
+def sample(job_id: str, second: float, processed: int, *, status: str = "in_progress", total: int = 10) -> Poll:
+    served = JobStatus(job_id, status, 100.0 * processed / total, processed, total, 0)
+    return Poll(job_id, T0 + round(second * SECOND), 0.25, "ok", 200, None, served)
+
+
+def fault(job_id: str, second: float, kind: str = "timeout") -> Poll:
+    return Poll(job_id, T0 + round(second * SECOND), 1.5, kind, None, "no reply")
+
+
+def test_samples_come_back_sorted_by_job_and_time(store):
+    """Samples are read back in the order of job and time, with the dtypes of the samples frame."""
+    store.append(sample("b", 2, 4), sample("a", 1, 1))
+    store.append(sample("b", 0, 3, status="COMPLETED"))
+    samples = store.read_samples()
+    assert samples["job_id"].tolist() == ["a", "b", "b"]
+    assert samples["processed_items"].tolist() == [1, 3, 4]
+    assert samples["status"].tolist() == ["in_progress", "completed", "in_progress"]
+    assert samples["latency_s"].tolist() == [0.25] * 3
+    assert {name: str(dtype) for name, dtype in samples.dtypes.items()} == SAMPLE_DTYPES
+    assert isinstance(samples.index, pd.RangeIndex)
+
+
+def test_polls_keep_the_order_of_commit_and_every_fault(store):
+    """Every poll is one row, good or bad, with what was served exactly as served."""
+    store.append(sample("a", 0, 1, status="PENDING"))
+    store.append(fault("a", 3))
+    store.append(sample("a", 1, 2))
+    polls = store.read_polls()
+    assert polls["seq"].tolist() == [1, 2, 3]
+    assert polls["outcome"].tolist() == ["ok", "timeout", "ok"]
+    assert polls["status"].tolist() == ["PENDING", pd.NA, "in_progress"]
+    assert polls["processed_items"].tolist() == [1, pd.NA, 2]
+    assert polls["detail"].tolist() == [pd.NA, "no reply", pd.NA]
+    assert {name: str(dtype) for name, dtype in polls.dtypes.items()} == POLL_DTYPES
+
+
+def test_an_empty_store_gives_empty_frames_of_the_same_dtypes(store):
+    """No polls: frames without rows, columns and dtypes as ever."""
+    assert {name: str(dtype) for name, dtype in store.read_samples().dtypes.items()} == SAMPLE_DTYPES
+    assert {name: str(dtype) for name, dtype in store.read_polls().dtypes.items()} == POLL_DTYPES
+    assert len(store.jobs()) == 0
+
+
+def test_reading_a_part(store):
+    """Jobs and times select; the end of the time range is open; unknown jobs give nothing."""
+    store.append(*(sample(job, second, second) for second in range(4) for job in ("a", "b")))
+    since, until = pd.Timestamp(T0 + SECOND, unit="ns", tz="UTC"), pd.Timestamp(T0 + 3 * SECOND, unit="ns", tz="UTC")
+    assert store.read_samples("a", since=since, until=until)["processed_items"].tolist() == [1, 2]
+    assert store.read_polls(["b", "nobody"], since=since.isoformat())["processed_items"].tolist() == [1, 2, 3]
+    assert len(store.read_samples([])) == 0
+
+
+@pytest.mark.parametrize("bad", ["2026-11-18T14:00", "yesterday-ish"])
+def test_a_time_without_zone_is_refused(store, bad):
+    """A bound without a zone would mean another time on another machine."""
+    with pytest.raises(mops.SchemaError, match="since: expected a time"):
+        store.read_samples(since=bad)
+
+
+def test_jobs_lists_each_job_with_its_last_sample(store):
+    """One row per job, the last sampled first; a job without a sample has no status."""
+    store.append(sample("a", 0, 1), sample("a", 1, 5, status="Completed"), fault("b", 2))
+    jobs = store.jobs()
+    assert jobs["job_id"].tolist() == ["b", "a"]
+    assert jobs["status"].tolist() == [pd.NA, "completed"]
+    assert jobs["polls"].tolist() == [1, 2]
+    assert jobs["samples"].tolist() == [0, 2]
+    assert jobs["processed_items"].tolist() == [pd.NA, 5]
+
+
+def test_a_store_is_closed_into_one_file_and_opened_again(tmp_path):
+    """After closing, the one file holds everything."""
+    path = tmp_path / "samples.db"
+    with SampleStore(path) as store:
+        store.append(sample("a", 0, 1))
+        before = store.read_samples()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["samples.db"]
+    with SampleStore(path) as store:
+        assert_frame_equal(store.read_samples(), before)
+
+
+@pytest.mark.parametrize("name", ["q?mode=memory.db", "a#b.db", "50%41.db", "file:x.db", "ünï cödé.db"])
+def test_odd_file_names_are_just_names(tmp_path, name):
+    """A path is never read as an SQLite URI."""
+    with SampleStore(tmp_path / name) as store:
+        store.append(sample("a", 0, 1))
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_memory_is_refused():
+    """':memory:' would lose the samples."""
+    with pytest.raises(mops.StoreError, match="give a path"):
+        SampleStore(":memory:")
+
+
+def test_odd_values_are_kept_as_they_came(store):
+    """Negative counts, 64-bit integers, NUL and markup in a status: stored verbatim."""
+    odd = JobStatus("a", "<b>\0ÜBER 💥", -250.5, -1, 2**63 - 1, -(2**63))
+    store.append(Poll("a", T0, 0.0, "ok", 200, None, odd))
+    row = store.read_polls().iloc[0]
+    assert row["status"] == odd.status
+    assert (row["processed_items"], row["total_items"], row["failed_items"]) == (-1, 2**63 - 1, -(2**63))
+    assert row["progress_percentage"] == -250.5
+
+
+def damaged(data: bytes) -> bytes:
+    return data[:4096] + b"\xff" * 2048 + data[6144:]
+
+
+def newer(data: bytes) -> bytes:
+    return data[:60] + (99).to_bytes(4, "big") + data[64:]
+
+
+def foreign(data: bytes) -> bytes:
+    return data[:68] + b"\0\0\0\0" + data[72:]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (damaged, "damaged"),
+        (lambda data: data[:5000], "damaged|malformed"),
+        (newer, "newer release"),
+        (foreign, "not a sample store"),
+        (lambda data: b"job_id,status\n" * 20, "not a sample store"),
+    ],
+)
+def test_an_unsound_file_is_refused_and_left_as_it_is(tmp_path, spoil, message):
+    """Damaged, truncated, newer and foreign files are refused, byte for byte untouched."""
+    path = tmp_path / "samples.db"
+    with SampleStore(path) as store:
+        store.append(*(sample(f"job-{i}", i, 1) for i in range(200)))
+    path.write_bytes(spoil(path.read_bytes()))
+    before = path.read_bytes()
+    with pytest.raises(mops.StoreError, match=message):
+        SampleStore(path)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path):
+    """The error says which file, and what to do."""
+    with pytest.raises(mops.StoreError, match="check that the folder exists"):
+        SampleStore(tmp_path / "nowhere" / "samples.db")
+
+
+def test_many_threads_share_commits(store):
+    """Polls of many threads are all kept, each once, each acknowledged after it is on the disk."""
+
+    def work(name: str) -> None:
+        for i in range(25):
+            store.append(sample(name, i, i))
+
+    threads = [threading.Thread(target=work, args=(f"job-{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    samples = store.read_samples()
+    assert len(samples) == 200
+    assert samples.groupby("job_id")["processed_items"].apply(list).tolist() == [list(range(25))] * 8
+
+
+def test_the_settings_that_make_acknowledged_mean_on_the_disk(store):
+    """Write-ahead log and synchronous=FULL; the file says whose it is."""
+    store.append(sample("a", 0, 1))
+    connection = store._file._connection
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert connection.execute("PRAGMA application_id").fetchone() == (0x6D6F7073,)
+
+
+def test_a_failed_write_is_an_error_and_the_store_goes_on(store):
+    """A row that the store refuses fails its caller, leaves no trace, and later polls are kept."""
+    store.append(sample("a", 0, 1))
+    with pytest.raises(mops.StoreError, match="constraint"):
+        store.append(Poll("new", T0, -1.0, "ok", 200, None, JobStatus("new", "new word", 0.0, 0, 0, 0)))
+    store.append(sample("new", 1, 2, status="new word"))
+    assert store.read_samples()["job_id"].tolist() == ["a", "new"]
+
+
+WRITER = """
+import sys
+from mops_analysis.schema import JobStatus, Poll
+from mops_analysis.store import SampleStore
+store = SampleStore(sys.argv[1])
+store.claim(["a"])
+for i in range(10**9):
+    store.append(Poll("a", i, 0.0, "ok", 200, None, JobStatus("a", "in_progress", 0.0, i, 10, 0)))
+    print(i, flush=True)
+"""
+
+
+def test_kill_loses_no_acknowledged_poll_and_blocks_nobody(tmp_path):
+    """SIGKILL at any moment: what was acknowledged is there, the job is free; another process reads meanwhile."""
+    path = tmp_path / "samples.db"
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+        acknowledged = [int(writer.stdout.readline()) for _ in range(200)]
+        with SampleStore(path) as reader:
+            assert len(reader.read_samples()) >= 200
+            with pytest.raises(mops.StoreError, match=f"by process {writer.pid} already"):
+                reader.claim(["a"])
+            reader.claim(["b"])
+            reader.release(["b"])
+        os.kill(writer.pid, signal.SIGKILL)
+        acknowledged += [int(line) for line in writer.stdout.read().split("\n")[:-1]]
+    with SampleStore(path) as store:
+        assert store.read_samples()["processed_items"].tolist()[: len(acknowledged)] == acknowledged
+        store.claim(["a"])
+        store.release(["a"])
+
+
+def test_a_job_is_claimed_once_and_freed(store):
+    """The same job is refused to a second sampler, all of its claim with it; after a release it is free."""
+    store.claim(["a"])
+    with pytest.raises(mops.StoreError, match="'a' is sampled into .* by this process already"):
+        store.claim(["b", "a"])
+    store.release(["a"])
+    store.claim(["b", "a"])
+    store.release(["a", "b"])
+
+
+def test_append_samples_takes_each_job_and_time_once(store, make_samples):
+    """Samples from a file are added once, however often they are read."""
+    samples = make_samples([0, 1, 2])
+    assert store.append_samples(samples.iloc[:2]) == 2
+    assert store.append_samples(pd.concat([samples, samples])) == 1
+    assert_frame_equal(store.read_samples(), samples)
+
+
+@pytest.mark.parametrize("name", ["s.parquet", "s.csv", "s.csv.gz"])
+def test_files_are_as_good_as_a_store(tmp_path, make_samples, name):
+    """Samples come back from CSV and Parquet as they went, with a further column; ids stay text."""
+    samples = make_samples([0, 1, 2], job_id="007", label="NA")
+    mops.export(samples, tmp_path / name)
+    assert_frame_equal(mops.read_samples(tmp_path / name), samples.astype({"label": "string"}), check_dtype=True)
+
+
+def test_a_store_is_read_like_a_file(store, make_samples):
+    """read_samples takes a store's path."""
+    store.append_samples(make_samples([0, 1]))
+    assert len(mops.read_samples(store.path)) == 2
+
+
+def test_files_that_are_no_samples_are_refused(tmp_path):
+    """The error names the file, or the column and the cure; a missing store is not created."""
+    with pytest.raises(mops.StoreError, match="there is no such file"):
+        mops.read_samples(tmp_path / "missing.db")
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(mops.SchemaError, match="expected a file ending in"):
+        mops.read_samples(tmp_path / "notes.txt")
+    (tmp_path / "other.csv").write_text("job_id,when\na,1\n")
+    with pytest.raises(mops.SchemaError, match="column 'sampled_at' is missing"):
+        mops.read_samples(tmp_path / "other.csv")
+    assert not (tmp_path / "missing.db").exists()
+
+
+def test_naive_times_in_a_file_are_refused(tmp_path, make_samples):
+    """A CSV file whose times have no offset is not guessed at."""
+    samples = make_samples([0])
+    samples.assign(sampled_at="2026-11-18 14:00:00").to_csv(tmp_path / "naive.csv", index=False)
+    with pytest.raises(mops.SchemaError, match="expected times with a zone"):
+        mops.read_samples(tmp_path / "naive.csv")
+
+
+def test_a_read_only_store_is_read(tmp_path):
+    """A store on read-only media can be read, and refuses a sampler before it asks anything."""
+    folder = tmp_path / "media"
+    folder.mkdir()
+    with SampleStore(folder / "samples.db") as store:
+        store.append(sample("a", 0, 1))
+    connection = sqlite3.connect(f"{(folder / 'samples.db').as_uri()}?mode=ro&immutable=1", uri=True)
+    connection.close()
+    (folder / "samples.db").chmod(0o444)
+    folder.chmod(0o555)
+    try:
+        with SampleStore(folder / "samples.db") as store:
+            assert len(store.read_samples()) == 1
+            if os.geteuid() != 0:  # root may write anything
+                with pytest.raises(mops.StoreError, match="writable"):
+                    store.claim(["a"])
+    finally:
+        folder.chmod(0o755)
+
+
+def test_repr_names_the_file(store):
+    """The repr is the call that opens it."""
+    assert repr(store) == f"SampleStore({str(Path(store.path))!r})"
