@@ -1,0 +1,508 @@
+"""Sampler: polls many jobs on one schedule and writes every poll to the store. The only clock."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import heapq
+import itertools
+import math
+import random
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from mops_analysis import schema
+from mops_analysis.errors import ConfigurationError, PollError
+from mops_analysis.sampler import schedule
+from mops_analysis.schema import JobStatus, Poll
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mops_analysis.store import SampleStore
+
+__all__ = ["Outcome", "Sampler", "StatusClient"]
+
+#: The most threads that wait for replies at the same time, unless the caller says otherwise.
+DEFAULT_WORKERS = 256
+
+# Samplers of this process that run in the background: a notebook cell that is run again takes its jobs over.
+_RUNNING: weakref.WeakSet[Sampler] = weakref.WeakSet()
+
+
+class StatusClient(Protocol):
+    """What the sampler needs of a client: `JobStatusClient` is one."""
+
+    def check_job_id(self, job_id: str) -> None:
+        """Raise ConfigurationError for an id that cannot be asked for."""
+
+    def fetch_status(self, job_id: str) -> JobStatus:
+        """Return the job's status, or raise PollError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the watch of one job stands, or ended.
+
+    Attributes
+    ----------
+    job_id
+        The job.
+    outcome
+        "running"; "ended" (the status is terminal); "awaiting_review"; "timed_out"; "stopped"; "gave_up" (too many
+        faults, or asked to wait too long); or the kind of the fault that ended it, a key of `errors.POLL_FAULTS`.
+    status
+        What the service said last; None before its first good reply.
+    polls, failures
+        How many polls there were, and how many of them gave no sample.
+    fault
+        Kind of the newest poll's fault; None if it was good.
+    detail
+        That fault in words, redacted.
+    next_poll_in_s
+        Time to the next poll [s]; NaN while one is under way, or when there is none to come.
+    """
+
+    job_id: str
+    outcome: str
+    status: JobStatus | None
+    polls: int
+    failures: int
+    fault: str | None
+    detail: str | None
+    next_poll_in_s: float
+
+
+@dataclass(eq=False, slots=True)
+class _Watch:
+    # One job, as the sampler sees it; changed under the sampler's lock.
+    job_id: str
+    due: float
+    last_ns: int
+    outcome: str = "running"
+    status: JobStatus | None = None
+    polls: int = 0
+    failures: int = 0
+    failures_in_a_row: int = 0
+    fault: str | None = None
+    detail: str | None = None
+    is_polling: bool = False
+
+
+class Sampler:
+    """Polls jobs on one schedule and writes every poll, good or bad, to the store.
+
+    Each job has its own place in the interval; slow replies wait in threads of their own, so no job delays another.
+    A job that has ended is dropped. After faults a job is asked more rarely; after a fault that asking again does not
+    cure it is given up, and after a refused credential all are.
+
+    Parameters
+    ----------
+    client
+        Asks for one status: a `JobStatusClient`.
+    store
+        Takes the polls: a `SampleStore`.
+    interval_s
+        Time between two polls of a job [s].
+    workers
+        The most replies waited for at the same time; threads are started as they are needed.
+    max_requests_per_s
+        The most requests per second over all jobs; None sets no bound.
+    stop_at_review
+        Whether a job that waits for a human ("awaiting_review") is dropped; it may wait for days.
+    max_failures
+        Faults in a row after which a job is given up; None never gives up.
+
+    Raises
+    ------
+    ConfigurationError
+        If a number is not positive.
+    """
+
+    def __init__(
+        self,
+        client: StatusClient,
+        store: SampleStore,
+        interval_s: float = 3.0,
+        *,
+        workers: int = DEFAULT_WORKERS,
+        max_requests_per_s: float | None = None,
+        stop_at_review: bool = True,
+        max_failures: int | None = None,
+    ) -> None:
+        _check_positive(interval_s=interval_s, workers=workers)
+        _check_positive(max_requests_per_s=max_requests_per_s, max_failures=max_failures)
+        self.client = client
+        self.store = store
+        self.interval_s = float(interval_s)
+        self.workers = workers
+        self.max_requests_per_s = max_requests_per_s
+        self.stop_at_review = stop_at_review
+        self.max_failures = max_failures
+        self._lock = threading.RLock()
+        self._new_leader = threading.Condition(self._lock)  # idle workers wait here
+        self._sooner = threading.Condition(self._lock)  # the one that waits for the next due job waits here
+        self._reset()
+
+    def _reset(self) -> None:
+        self._rng = random.Random()  # noqa: S311  spreads requests, guards nothing
+        self._clock = schedule.UtcClock()
+        self._watches: dict[str, _Watch] = {}
+        self._heap: list[tuple[float, int, _Watch]] = []
+        self._tie = itertools.count()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._has_leader = False
+        self._not_before = -math.inf
+        self._faults_in_a_row = 0
+        self._error: BaseException | None = None
+        self._stopping = threading.Event()  # set when the last job has ended, whatever the reason
+
+    def __enter__(self) -> Sampler:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = f"running, {len(self._watches)} jobs" if self.running else "not running"
+        return f"Sampler({self.store!r}, interval_s={self.interval_s:g}, {state})"
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a job left to poll, and nobody has stopped the sampler."""
+        return bool(self._threads) and not self._stopping.is_set()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the sampling of all jobs at once, such as a full disk; None while all is well."""
+        return self._error
+
+    # -- the caller's side ----------------------------------------------------------------------------------------
+
+    def watch(
+        self, job_ids: str | Iterable[str], timeout_s: float | None = 900.0, *, progress: bool = True
+    ) -> pd.DataFrame:
+        """Sample jobs until each has ended; an interrupt (Ctrl-C) stops it, and what was sampled is in the store.
+
+        Parameters
+        ----------
+        job_ids
+            One job or several.
+        timeout_s
+            The longest time to watch [s]; None has no end. A job that runs on is "timed_out": no failure, and a later
+            watch goes on in the same store.
+        progress
+            Whether progress bars are shown, in the terminal or the notebook.
+
+        Returns
+        -------
+        DataFrame
+            One row per job, in the order given: `job_id`, `outcome` (see `Outcome`), `status` (NA before the first
+            sample), `polls`, `failures`, `detail` (the last fault in words, NA if there was none).
+
+        Raises
+        ------
+        ConfigurationError
+            If a job id cannot be asked for, or the sampler is running; nothing was sent.
+        StoreError
+            If the store cannot be written, or another process samples one of the jobs into it.
+        """
+        import pandas as pd
+
+        from mops_analysis.sampler.progress import progress_bars
+
+        self.start(job_ids)
+        end = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        unknown: set[str] = set()
+        try:
+            with progress_bars(show=progress) as show:
+                while not self._stopping.wait(max(0.0, min(0.2, end - time.monotonic()))):
+                    show(self.outcomes())
+                    _warn_of_unknown(self.outcomes(), unknown)
+                    if time.monotonic() >= end:
+                        self._end("timed_out", self._watches)
+                show(self.outcomes())
+        finally:
+            self.stop()
+        _warn_of_unknown(self.outcomes(), unknown)
+        if self._error is not None:
+            raise self._error
+        rows = [(row.job_id, row.outcome, _word(row), row.polls, row.failures, row.detail) for row in self.outcomes()]
+        frame = pd.DataFrame(rows, columns=["job_id", "outcome", "status", "polls", "failures", "detail"])
+        text = dict.fromkeys(("job_id", "outcome", "status", "detail"), "string")
+        return frame.astype({**text, "polls": "int64", "failures": "int64"})
+
+    def start(self, job_ids: str | Iterable[str]) -> None:
+        """Sample jobs in the background until each has ended, or `stop` is called.
+
+        A sampler that already runs in this process for the same store gives these jobs up: so a notebook cell may be
+        run again.
+
+        Raises
+        ------
+        ConfigurationError
+            If a job id cannot be asked for, or the sampler is running; nothing was sent.
+        StoreError
+            If the store cannot be written, or another process samples one of the jobs into it; nothing was sent.
+        """
+        if self.running:
+            raise ConfigurationError("the sampler is running already; use add() for more jobs, or stop() it first")
+        wanted = self._checked(job_ids)
+        self._join()
+        for other in list(_RUNNING):
+            if other is not self and other.store.path == self.store.path:
+                other.remove(wanted)
+        self._reset()
+        self._admit(wanted)
+        _RUNNING.add(self)
+        atexit.register(self.stop)
+        with self._lock:
+            self._start_worker()
+
+    def add(self, job_ids: str | Iterable[str]) -> None:
+        """Sample more jobs; those that are sampled already are left as they are. Starts a sampler that has ended.
+
+        Raises
+        ------
+        ConfigurationError
+            If a job id cannot be asked for.
+        StoreError
+            If the store cannot be written, or another process samples one of the jobs into it.
+        """
+        active = {row.job_id for row in self.outcomes() if row.outcome == "running"}
+        new = [job_id for job_id in self._checked(job_ids) if job_id not in active]
+        if not (self.running and self._admit(new)):
+            self.start(new)
+
+    def remove(self, job_ids: str | Iterable[str]) -> None:
+        """Stop sampling these jobs; the others go on. Jobs that are not sampled are ignored."""
+        self._end("stopped", [job_ids] if isinstance(job_ids, str) else job_ids)
+
+    def stop(self) -> None:
+        """Stop sampling, within a second; replies still under way are not waited for. May be repeated."""
+        self._end("stopped", list(self._watches))
+        self._join()
+        atexit.unregister(self.stop)
+        _RUNNING.discard(self)
+
+    def outcomes(self) -> list[Outcome]:
+        """Return how the watch of each job stands, in the order in which they were added."""
+        now = time.monotonic()
+        with self._lock:
+            return [
+                Outcome(
+                    job_id=watch.job_id,
+                    outcome=watch.outcome,
+                    status=watch.status,
+                    polls=watch.polls,
+                    failures=watch.failures,
+                    fault=watch.fault,
+                    detail=watch.detail,
+                    next_poll_in_s=(
+                        math.nan if watch.is_polling or watch.outcome != "running" else max(0.0, watch.due - now)
+                    ),
+                )
+                for watch in self._watches.values()
+            ]
+
+    # -- jobs come and go -----------------------------------------------------------------------------------------
+
+    def _checked(self, job_ids: str | Iterable[str]) -> list[str]:
+        wanted = list(dict.fromkeys([job_ids] if isinstance(job_ids, str) else job_ids))
+        if not wanted:
+            raise ConfigurationError("expected at least one job id, got none")
+        for job_id in wanted:
+            self.client.check_job_id(job_id)
+        return wanted
+
+    def _admit(self, job_ids: list[str]) -> bool:
+        # False if the last job ended in the meantime, and the workers with it.
+        self.store.claim(job_ids)
+        last_ns = self.store.last_sampled_at_ns()
+        with self._lock:
+            if self._stopping.is_set():
+                self.store.release(job_ids)
+                return False
+            times = schedule.first_polls(len(job_ids), time.monotonic(), self.interval_s, self._rng)
+            for job_id, due in zip(job_ids, times, strict=True):
+                self._watches[job_id] = _Watch(job_id, due, last_ns.get(job_id, 0))
+                self._push(self._watches[job_id])
+            return True
+
+    def _push(self, watch: _Watch) -> None:
+        heapq.heappush(self._heap, (watch.due, next(self._tie), watch))
+        if self._heap[0][2] is watch:
+            self._sooner.notify()
+        if not self._has_leader:
+            self._new_leader.notify()
+
+    def _end(self, outcome: str, job_ids: Iterable[str]) -> None:
+        # The outcome is for those that run; the store is told, and the workers are when it was the last one.
+        with self._lock:
+            ended = [
+                watch
+                for job_id in job_ids
+                if (watch := self._watches.get(job_id)) is not None and watch.outcome == "running"
+            ]
+            for watch in ended:
+                watch.outcome = outcome
+            if all(watch.outcome != "running" for watch in self._watches.values()):
+                self._stopping.set()
+                self._new_leader.notify_all()
+                self._sooner.notify_all()
+        self.store.release([watch.job_id for watch in ended])
+
+    def _join(self) -> None:
+        end = time.monotonic() + 0.5
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, end - time.monotonic()))
+        self._threads = []
+
+    # -- the workers' side ----------------------------------------------------------------------------------------
+
+    def _start_worker(self) -> None:
+        thread = threading.Thread(target=self._work, args=(self._stopping,), name="mops-sampler", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self, stopping: threading.Event) -> None:
+        try:
+            while (watch := self._next(stopping)) is not None:
+                self._poll(watch, stopping)
+        except BaseException as error:  # noqa: BLE001  a thread has no caller: `watch` and `error` pass it on
+            self._error = self._error or error
+            self._end("stopped", list(self._watches))
+
+    def _next(self, stopping: threading.Event) -> _Watch | None:
+        # One idle worker, the leader, waits for the job that is due next; the others wait to become the leader.
+        with self._lock:
+            while not stopping.is_set():
+                wait = self._wait()
+                if self._has_leader or wait == math.inf:
+                    with self._count_idle():
+                        self._new_leader.wait()
+                elif wait > 0:
+                    self._has_leader = True
+                    with self._count_idle():
+                        self._sooner.wait(wait)
+                    self._has_leader = False
+                else:
+                    watch = heapq.heappop(self._heap)[2]
+                    if watch.outcome != "running":
+                        continue
+                    watch.is_polling = True
+                    self._spend()
+                    self._appoint_leader()
+                    return watch
+            return None
+
+    @contextlib.contextmanager
+    def _count_idle(self) -> Iterator[None]:
+        self._idle += 1
+        try:
+            yield
+        finally:
+            self._idle -= 1
+
+    def _wait(self) -> float:
+        if not self._heap:
+            return math.inf
+        return max(self._heap[0][0], self._not_before) - time.monotonic()
+
+    def _spend(self) -> None:
+        if self.max_requests_per_s is not None:
+            self._not_before = max(self._not_before, time.monotonic()) + 1 / self.max_requests_per_s
+
+    def _appoint_leader(self) -> None:
+        if self._idle:
+            self._new_leader.notify()
+        elif self._heap and len(self._threads) < self.workers:
+            self._start_worker()
+
+    def _poll(self, watch: _Watch, stopping: threading.Event) -> None:
+        started = time.monotonic()
+        status: JobStatus | None = None
+        fault: PollError | None = None
+        try:
+            status = self.client.fetch_status(watch.job_id)
+        except PollError as error:
+            fault = error
+        ended = time.monotonic()
+        poll = Poll(
+            job_id=watch.job_id,
+            sampled_at_ns=max(self._clock.at((started + ended) / 2), watch.last_ns + 1),
+            latency_s=ended - started,
+            outcome="ok" if fault is None else fault.kind,
+            http_status=200 if fault is None else fault.http_status,
+            detail=None if fault is None else fault.detail,
+            status=status,
+        )
+        if stopping.is_set() or watch.outcome != "running":
+            return
+        self.store.append(poll)
+        self._settle(watch, poll, None if fault is None else fault.retry_after_s)
+
+    def _settle(self, watch: _Watch, poll: Poll, retry_after_s: float | None) -> None:
+        # What one poll means for its job's next one, and for the others.
+        now = time.monotonic()
+        with self._lock:
+            watch.is_polling = False
+            watch.polls += 1
+            watch.last_ns = poll.sampled_at_ns
+            watch.fault = None if poll.status is not None else poll.outcome
+            if poll.status is not None:
+                watch.status = poll.status
+                watch.failures_in_a_row = self._faults_in_a_row = 0
+                watch.due = schedule.next_poll(watch.due, now, self.interval_s)
+            else:
+                watch.detail = poll.detail
+                watch.failures += 1
+                watch.failures_in_a_row += 1
+                watch.due = schedule.poll_after_fault(
+                    now, self.interval_s, watch.failures_in_a_row, retry_after_s, self._rng
+                )
+                self._faults_in_a_row += 1
+                pause = schedule.service_pause(self._faults_in_a_row, self.interval_s, self._rng)
+                self._not_before = max(self._not_before, now + pause)
+            outcome = schedule.verdict(
+                poll,
+                failures=watch.failures_in_a_row,
+                retry_after_s=retry_after_s,
+                stop_at_review=self.stop_at_review,
+                max_failures=self.max_failures,
+            )
+            if outcome is None and watch.outcome == "running":
+                self._push(watch)
+        if outcome == "auth":  # the credential is the same for all
+            self._end("auth", list(self._watches))
+        elif outcome is not None:
+            self._end(outcome, [watch.job_id])
+
+
+def _check_positive(**numbers: float | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and not 0 < number < math.inf:
+            raise ConfigurationError(f"{name}: expected a number above zero, got {number!r}")
+
+
+def _word(row: Outcome) -> str | None:
+    return None if row.status is None else schema.status_word(row.status.status)
+
+
+def _warn_of_unknown(outcomes: list[Outcome], told: set[str]) -> None:
+    for row in outcomes:
+        word = _word(row)
+        if word is not None and word not in told and word not in schema.KNOWN_STATUSES:
+            told.add(word)
+            warnings.warn(
+                f"job {row.job_id!r}: status {word[:100]!r} is not one we know; it is not taken for an end, "
+                "the watch goes on until its timeout",
+                stacklevel=3,
+            )
