@@ -1,0 +1,362 @@
+"""One GET within a deadline, at one origin.
+
+This is the transport adapter of `requests` on its own. A `requests.Session` around it would store cookies, read the
+environment for each request, and read the body of a redirect whole, however large; we want none of that.
+
+The total deadline is kept by the sockets: before each wait they ask what is left of the poll's budget. So neither a
+body nor headers that trickle, nor an endless row of interim replies, outlast it, and no watchdog thread is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import queue
+import socket
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import urllib3
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from mops_analysis.credentials import Secret
+
+#: A job status has some 200 bytes. More than this is no job status.
+MAX_BODY_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply as it came; `is_whole` is false where its body was cut, not read, or longer than `MAX_BODY_BYTES`."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+    is_whole: bool
+
+
+class Failure(NamedTuple):
+    """Why there is no reply: kind "connection", "timeout", "tls" or "decode", and the reason, not yet redacted."""
+
+    kind: str
+    detail: str
+
+
+class _Budget(threading.local):
+    # What the poll that runs in this thread may still spend, and how far it came.
+    transport: Transport
+    interrupts = 0
+    started_at = 0.0
+    ends_at = 0.0
+    is_new_connection = False
+    is_connected = False
+    has_received = False
+
+    def start(self, transport: Transport, interrupts: int, ends_at: float) -> None:
+        self.transport, self.interrupts = transport, interrupts
+        self.started_at, self.ends_at = time.monotonic(), ends_at
+        self.is_new_connection = self.is_connected = self.has_received = False
+
+    def left(self, longest_s: float) -> float:
+        left = self.ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the total deadline has passed")
+        return min(longest_s, left)
+
+
+_budget = _Budget()
+
+
+class _Socket(socket.socket):
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        self.settimeout(_budget.left(_budget.transport.read_timeout_s))
+        count = super().recv_into(buffer, nbytes, flags)
+        _budget.has_received |= count > 0
+        return count
+
+
+class DeadlineTLSSocket(ssl.SSLSocket):
+    """For `SSLContext.sslsocket_class`: a socket that keeps the deadline, in the handshake too.
+
+    Within one call, OpenSSL's waits are bounded by the timeout in sum, however the bytes trickle.
+    """
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands within the connect timeout."""
+        _budget.transport.register(self)
+        self.settimeout(_budget.left(_budget.transport.connect_timeout_s))
+        super().do_handshake(block)
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        """Receive within the read timeout."""
+        self.settimeout(_budget.left(_budget.transport.read_timeout_s))
+        count = super().recv_into(buffer, nbytes, flags)
+        _budget.has_received |= count > 0
+        return count
+
+
+def _resolve(host: str, port: int) -> list[Any]:
+    # getaddrinfo knows no timeout: a thread waits for it, and we wait for the thread.
+    answers: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, ValueError) as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=_budget.left(_budget.transport.connect_timeout_s))
+    except queue.Empty:
+        raise TimeoutError("no answer from the name service") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _connect(host: str, port: int) -> socket.socket:
+    failed: OSError = OSError("the name has no address")
+    for family, kind, protocol, _, address in _resolve(host.strip("[]"), port):
+        sock = _Socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _budget.transport.register(sock)
+            sock.settimeout(_budget.left(_budget.transport.connect_timeout_s))
+            sock.connect(address)
+        except BaseException as error:
+            sock.close()
+            if not isinstance(error, OSError):
+                raise
+            failed = error
+        else:
+            return sock
+    raise failed
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    # RFC 9110, 15.2: interim replies (103 Early Hints) come before the final one. http.client skips 100 alone, takes
+    # the next for the final one, and every later reply would answer the request before.
+    def begin(self) -> None:
+        super().begin()
+        while 102 <= self.status <= 199:
+            self.headers = self.msg = None  # type: ignore[assignment]  # what makes begin() read on
+            super().begin()
+
+
+class _Connection(HTTPConnection):
+    response_class = _FinalResponse
+
+    def _new_conn(self) -> socket.socket:
+        _budget.is_new_connection = True
+        return _connect(self._dns_host, self.port)
+
+    def connect(self) -> None:
+        super().connect()
+        _budget.is_connected = True
+
+
+class _TLSConnection(HTTPSConnection):
+    response_class = _FinalResponse
+
+    def _new_conn(self) -> socket.socket:
+        _budget.is_new_connection = True
+        return _connect(self._dns_host, self.port)
+
+    def connect(self) -> None:
+        super().connect()
+        _budget.is_connected = True
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+_POOLS: dict[str, Any] = {"http": _Pool, "https": _TLSPool}
+
+
+class _Adapter(HTTPAdapter):
+    # One connection, kept open between the polls of one thread.
+    def __init__(self, ssl_context: ssl.SSLContext | None) -> None:
+        self._ssl_context = ssl_context
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any) -> None:
+        super().init_poolmanager(connections, maxsize, block, ssl_context=self._ssl_context, **pool_kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, ssl_context=self._ssl_context, **proxy_kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+    def cert_verify(self, *_args: Any, **_kwargs: Any) -> None:
+        # The SSL context holds the certificates; the original would load them again for each connection (20 ms).
+        return
+
+    def build_response(self, req: PreparedRequest, resp: Any) -> Response:
+        # The original also fills a cookie jar.
+        response = Response()
+        response.request, response.raw = req, resp
+        return response
+
+
+class Transport:
+    """GETs at one origin; one connection per thread.
+
+    Parameters
+    ----------
+    ssl_context
+        What to trust, None for `http://`.
+    proxy
+        Address of a proxy, if any.
+    connect_timeout_s, read_timeout_s
+        Longest wait for a connection, and for each piece of a reply [s].
+    """
+
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None,
+        proxy: Secret | None,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+    ) -> None:
+        self.connect_timeout_s = connect_timeout_s
+        self.read_timeout_s = read_timeout_s
+        self._ssl_context = ssl_context
+        self._proxy = proxy
+        self._timeout = (connect_timeout_s, read_timeout_s)
+        self._threads = threading.local()
+        self._lock = threading.Lock()
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._interrupts = 0
+
+    def get(self, url: str, headers: Mapping[str, str], *, ends_at: float) -> Reply | Failure:
+        """Send one GET; end at `ends_at` on the monotonic clock at the latest.
+
+        A server may close an idle connection just when we use it again; so where a used connection breaks before the
+        first byte of a reply, the request is sent once more on a new one.
+        """
+        request = PreparedRequest()
+        request.method, request.url, request.headers = "GET", url, CaseInsensitiveDict(headers)
+        interrupts = self._interrupts
+        _budget.start(self, interrupts, ends_at)
+        outcome = self._attempt(request)
+        if isinstance(outcome, Reply):
+            return outcome
+        self.drop()
+        if outcome.kind == "connection" and not _budget.is_new_connection and not _budget.has_received:
+            _budget.start(self, interrupts, ends_at)
+            outcome = self._attempt(request)
+            if isinstance(outcome, Failure):
+                self.drop()
+        if isinstance(outcome, Failure) and self._interrupts != interrupts:
+            return Failure("connection", "the poll was interrupted")
+        return outcome
+
+    def _attempt(self, request: PreparedRequest) -> Reply | Failure:
+        proxies = {"https": self._proxy.reveal()} if self._proxy else {}
+        try:
+            raw = self._adapter().send(request, stream=True, timeout=self._timeout, proxies=proxies).raw
+            body, is_whole = _read_body(raw)
+        except Exception as error:  # noqa: BLE001  a hostile reply makes the libraries below raise anything at all
+            return _failure(error)
+        if not is_whole:
+            raw.close()
+        return Reply(raw.status, raw.reason or "", raw.headers, body, is_whole)
+
+    def _adapter(self) -> _Adapter:
+        if not hasattr(self._threads, "adapter"):
+            self._threads.adapter = _Adapter(self._ssl_context)
+        adapter: _Adapter = self._threads.adapter
+        return adapter
+
+    def drop(self) -> None:
+        """Close this thread's connection: after anything odd the next reply on it might be a late one."""
+        self._adapter().close()
+
+    def register(self, sock: socket.socket) -> None:
+        """Note a socket that a poll is about to wait for."""
+        with self._lock:
+            if self._interrupts != _budget.interrupts:
+                raise ConnectionAbortedError("the poll was interrupted")
+            self._sockets.add(sock)
+
+    def interrupt(self) -> None:
+        """End the polls that run now, in whatever thread, and close every connection."""
+        with self._lock:
+            self._interrupts += 1
+            sockets = list(self._sockets)
+            self._sockets.clear()
+        for sock in sockets:
+            with contextlib.suppress(OSError):
+                # SSLSocket's own shutdown would pull the TLS state away under the thread that reads.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Interrupt, and forget every connection."""
+        self.interrupt()
+        self._threads = threading.local()
+
+
+def _read_body(raw: Any) -> tuple[bytes, bool]:
+    # Only where it says something: a redirect's body, say, is not ours to read.
+    if raw.status != 200 and raw.status < 400:
+        return b"", False
+    body = bytearray()
+    try:
+        while chunk := raw.read(MAX_BODY_BYTES + 1 - len(body), decode_content=False):
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                return bytes(body), False
+    except Exception:
+        # An error's status says enough without its body.
+        if raw.status == 200:
+            raise
+        return bytes(body), False
+    return bytes(body), True
+
+
+def _failure(error: Exception) -> Failure:
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Failure("tls", f"certificate verify failed: {cause.verify_message}")
+        if isinstance(cause, urllib3.exceptions.DecodeError):
+            return Failure("decode", "the content encoding cannot be undone")
+    if any(isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError) for cause in causes):
+        progress = "no whole reply" if _budget.has_received else "no reply" if _budget.is_connected else "no connection"
+        return Failure("timeout", f"{progress} after {time.monotonic() - _budget.started_at:.1f} s")
+    innermost = causes[-1]
+    detail = f"{type(innermost).__name__}: {innermost}"
+    broken_off = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    if not _budget.is_connected and isinstance(innermost, ssl.SSLError) and not isinstance(innermost, broken_off):
+        return Failure("tls", detail)
+    return Failure("connection", detail)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    # The libraries below wrap errors in errors, by `from`, in `args` and in `reason`; the first cause comes last.
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if not isinstance(cause, BaseException) or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
