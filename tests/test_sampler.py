@@ -11,7 +11,7 @@ from collections import defaultdict
 import pytest
 
 import mops_analysis as mops
-from mops_analysis.errors import ConfigurationError, ConnectionFailed, ReplyError
+from mops_analysis.errors import ConnectionFailed, ReplyError
 from mops_analysis.sampler import Sampler
 from mops_analysis.schema import JobStatus
 from mops_analysis.store import SampleStore
@@ -25,9 +25,10 @@ class ScriptedClient:
         self.times = defaultdict(list)
         self.lock = threading.Lock()
 
-    def check_job_id(self, job_id):
-        if not job_id:
-            raise ConfigurationError("job id: expected text, got ''")
+        self.interrupted = threading.Event()
+
+    def interrupt(self):
+        self.interrupted.set()
 
     def fetch_status(self, job_id):
         with self.lock:
@@ -102,7 +103,6 @@ def test_a_broken_job_is_backed_off_and_disturbs_nobody(store):
     """A job that only fails is asked more and more rarely, the others keep their cadence, every fault is a row."""
     sampler = make(lambda job_id, n: fault() if job_id == "broken" else ends_after(40)(job_id, n), store)
     sampler.start(["broken", "fine"])
-    assert sampler._stopping.wait(0.0) is False
     while {row.job_id: row.outcome for row in sampler.outcomes()}["fine"] == "running":
         time.sleep(0.02)
     sampler.stop()
@@ -218,6 +218,16 @@ def test_background_add_remove_stop(store):
     assert len(store.read_samples("b")) >= 5
 
 
+def test_a_timeout_ends_a_background_run(store):
+    """start() takes a timeout too; wait() says whether all have ended."""
+    sampler = make(lambda job_id, n: status(job_id), store)
+    sampler.start("a", timeout_s=0.2)
+    assert not sampler.wait(0.05)
+    assert sampler.wait(1)
+    assert [row.outcome for row in sampler.outcomes()] == ["timed_out"]
+    sampler.stop()
+
+
 def test_add_starts_a_sampler_that_has_ended(store):
     """When the last job has ended, add() starts anew."""
     sampler = make(ends_after(2), store)
@@ -228,18 +238,17 @@ def test_add_starts_a_sampler_that_has_ended(store):
     assert store.jobs()["job_id"].tolist() == ["b", "a"]
 
 
-def test_stop_does_not_wait_for_a_hanging_reply(store):
-    """A stop during a hanging request returns within a second; the late reply is dropped."""
-    release = threading.Event()
-    sampler = make(lambda job_id, n: release.wait(10) and status(job_id), store)
+def test_stop_ends_a_hanging_request(store):
+    """A stop during a hanging request interrupts it and returns within a second; there is no row of it."""
+    sampler = make(lambda *_: None, store)
+    sampler.client.answer = lambda *_: sampler.client.interrupted.wait(10) and fault("connection")
     sampler.start("a")
     while not sampler.client.times["a"]:
         time.sleep(0.01)
     started = time.monotonic()
     sampler.stop()
     assert time.monotonic() - started < 1
-    release.set()
-    time.sleep(0.1)
+    assert not [thread for thread in threading.enumerate() if thread.name == "mops-sampler"]
     assert len(store.read_polls()) == 0
 
 

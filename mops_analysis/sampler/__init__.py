@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mops_analysis import schema
+from mops_analysis.client import check_job_id
 from mops_analysis.errors import ConfigurationError, PollError
 from mops_analysis.sampler import schedule
 from mops_analysis.schema import JobStatus, Poll
@@ -38,11 +39,11 @@ _RUNNING: weakref.WeakSet[Sampler] = weakref.WeakSet()
 class StatusClient(Protocol):
     """What the sampler needs of a client: `JobStatusClient` is one."""
 
-    def check_job_id(self, job_id: str) -> None:
-        """Raise ConfigurationError for an id that cannot be asked for."""
-
     def fetch_status(self, job_id: str) -> JobStatus:
         """Return the job's status, or raise PollError."""
+
+    def interrupt(self) -> None:
+        """End the requests that are under way, in whatever thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,8 @@ class Sampler:
         self._not_before = -math.inf
         self._faults_in_a_row = 0
         self._error: BaseException | None = None
+        self._timer: threading.Timer | None = None
+        self._told: set[str] = set()  # the unknown statuses that the caller was warned of
         self._stopping = threading.Event()  # set when the last job has ended, whatever the reason
 
     def __enter__(self) -> Sampler:
@@ -217,20 +220,14 @@ class Sampler:
 
         from mops_analysis.sampler.progress import progress_bars
 
-        self.start(job_ids)
-        end = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        unknown: set[str] = set()
+        self.start(job_ids, timeout_s)
         try:
             with progress_bars(show=progress) as show:
-                while not self._stopping.wait(max(0.0, min(0.2, end - time.monotonic()))):
+                while not self.wait(0.2):
                     show(self.outcomes())
-                    _warn_of_unknown(self.outcomes(), unknown)
-                    if time.monotonic() >= end:
-                        self._end("timed_out", self._watches)
                 show(self.outcomes())
         finally:
             self.stop()
-        _warn_of_unknown(self.outcomes(), unknown)
         if self._error is not None:
             raise self._error
         rows = [(row.job_id, row.outcome, _word(row), row.polls, row.failures, row.detail) for row in self.outcomes()]
@@ -238,11 +235,18 @@ class Sampler:
         text = dict.fromkeys(("job_id", "outcome", "status", "detail"), "string")
         return frame.astype({**text, "polls": "int64", "failures": "int64"})
 
-    def start(self, job_ids: str | Iterable[str]) -> None:
+    def start(self, job_ids: str | Iterable[str], timeout_s: float | None = None) -> None:
         """Sample jobs in the background until each has ended, or `stop` is called.
 
         A sampler that already runs in this process for the same store gives these jobs up: so a notebook cell may be
         run again.
+
+        Parameters
+        ----------
+        job_ids
+            One job or several.
+        timeout_s
+            The longest time to sample [s], as for `watch`; None has no end.
 
         Raises
         ------
@@ -264,6 +268,29 @@ class Sampler:
         atexit.register(self.stop)
         with self._lock:
             self._start_worker()
+            if timeout_s is not None:
+                self._timer = threading.Timer(timeout_s, self._end_all, ("timed_out", self._stopping))
+                self._timer.daemon = True
+                self._timer.start()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until every job has ended.
+
+        A status that we do not know is told here, once, as a warning: it is not taken for an end.
+
+        Parameters
+        ----------
+        timeout_s
+            The longest time to wait [s]; None has no end.
+
+        Returns
+        -------
+        bool
+            Whether every job has ended.
+        """
+        has_ended = self._stopping.wait(timeout_s)
+        _warn_of_unknown(self.outcomes(), self._told)
+        return has_ended
 
     def add(self, job_ids: str | Iterable[str]) -> None:
         """Sample more jobs; those that are sampled already are left as they are. Starts a sampler that has ended.
@@ -286,7 +313,7 @@ class Sampler:
 
     def stop(self) -> None:
         """Stop sampling, within a second; replies still under way are not waited for. May be repeated."""
-        self._end("stopped", list(self._watches))
+        self._end_all("stopped", self._stopping)
         self._join()
         atexit.unregister(self.stop)
         _RUNNING.discard(self)
@@ -318,7 +345,7 @@ class Sampler:
         if not wanted:
             raise ConfigurationError("expected at least one job id, got none")
         for job_id in wanted:
-            self.client.check_job_id(job_id)
+            check_job_id(job_id)
         return wanted
 
     def _admit(self, job_ids: list[str]) -> bool:
@@ -358,11 +385,16 @@ class Sampler:
                 self._sooner.notify_all()
         self.store.release([watch.job_id for watch in ended])
 
+    def _end_all(self, outcome: str, stopping: threading.Event) -> None:
+        if stopping is self._stopping:  # a timer of an earlier start has nothing to say
+            self._end(outcome, list(self._watches))
+
     def _join(self) -> None:
-        end = time.monotonic() + 0.5
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, end - time.monotonic()))
+        if self._timer is not None:
+            self._timer.cancel()
+        if not _joined(self._threads):
+            self.client.interrupt()  # replies still under way
+            _joined(self._threads)
         self._threads = []
 
     # -- the workers' side ----------------------------------------------------------------------------------------
@@ -484,6 +516,14 @@ class Sampler:
             self._end("auth", list(self._watches))
         elif outcome is not None:
             self._end(outcome, [watch.job_id])
+
+
+def _joined(threads: list[threading.Thread]) -> bool:
+    end = time.monotonic() + 0.3
+    others = [thread for thread in threads if thread is not threading.current_thread()]
+    for thread in others:
+        thread.join(max(0.0, end - time.monotonic()))
+    return not any(thread.is_alive() for thread in others)
 
 
 def _check_positive(**numbers: float | None) -> None:
