@@ -1,0 +1,557 @@
+"""Estimated time of arrival: the seconds that a running job still needs, with an interval that keeps its word.
+
+Source: the windows are weighted by what they would have forecast so far, after "A statistical approach towards robust
+progress estimation" (König, Ding, Chaudhuri, Narasayya, 2011), which chooses among estimators by their past
+performance. The derivation, the comparison with progress bars and the calibration stand in ``docs/eta.md``.
+
+Conventions: everything is causal, row by row: no answer uses a sample taken later, nor another job. Work is counted in
+integers and summed as integers, so that an answer is the same to the last bit whatever else is in the frame. ``t`` are
+seconds of running since the first running sample, ``u`` is the work done since then, ``R`` the work left, ``delta`` the
+mean time between polls. A *tick* is a sample at which the counter rose; *events* are the first sample and the ticks.
+
+The steps, each one function:
+
+====================  ======================================================================================
+`count_work`          one honest counter per job: t, u, N, R
+`_events`             when the counter moved, as exactly as the polls tell
+`_pace`               logarithm of the seconds per item: eleven windows, weighted by their own past forecasts
+`_remaining`          pace times work left, with growth of the total, credit for a batch under way, and stalls
+`_offsets`            how far the truth may lie off, from how far past forecasts were off
+`_hold`               keep the finish on display unless there is news
+====================  ======================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+
+from mops_analysis import schema
+from mops_analysis.errors import SchemaError
+from mops_analysis.metrics import counting
+from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, Ints
+
+#: Windows of the pace: so many newest ticks, or such a share of all events.
+_LAST_TICKS = (3, 6, 12, 24, 48)
+_LAST_SHARES = (2, 4, 8, 16)
+#: Past forecasts are made where this share (numerator, denominator) of today's work was done.
+_ORIGINS = ((1, 2), (4, 5))
+#: Error of a forecast in logarithms: counts as at least this much; taken to be this much while none is known.
+_ERROR_FLOOR, _ERROR_UNKNOWN = 0.02, 0.3
+#: Two ticks are never closer than this [s], nor two polls in the mean.
+_MIN_TICK_S, _MIN_POLL_S = 1e-6, 1e-3
+#: A counter beyond this is no count of items: sums of it would leave the integers.
+_MAX_ITEMS = 2**52
+_PERCENT = 1_000_000
+_NOT_AT_WORK = schema.TERMINAL_STATUSES | {"pending", "awaiting_review"}
+#: The interval's offsets: softplus of a linear form in the seven inputs of `_offsets`.
+_LOW = (-0.931, 0.156, 0.520, 1.198, 0.263, -0.170, 0.428)
+_HIGH = (0.832, 0.074, 0.264, 0.343, 0.335, -0.582, 1.225)
+_FITTED_INTERVAL = 0.8
+_MAX_OFFSET = 50
+_HOLD = 0.05
+
+
+def eta(
+    samples: pd.DataFrame, *, interval: float = 0.8, processed_includes_failed: IncludesFailed = "auto"
+) -> pd.DataFrame:
+    """Remaining seconds and finishing time of each job, foretold at each of its samples.
+
+    Each row is answered from that job's samples up to that row only: what `eta` says about yesterday is what it would
+    have said yesterday. Nothing is said (NaN, NaT) unless the job is ``in_progress``, its counter has risen since the
+    first sample, and the work left is known. Jobs without a total are forecast by their percentage.
+
+    Parameters
+    ----------
+    samples
+        Frame as in `schema`, n rows in any order.
+    interval
+        Share of cases in which the truth is to lie between low and high, more than 0 and less than 1.
+    processed_includes_failed
+        Whether `processed_items` counts the failed items, too; "auto" decides anew at each row from the served
+        percentages up to that row.
+
+    Returns
+    -------
+    DataFrame
+        n rows with the index of `samples`: `job_id`, `sampled_at`, `remaining_s`, `remaining_low_s`,
+        `remaining_high_s` float64 [s], `eta`, `eta_low`, `eta_high` datetime64[ns, UTC]. `remaining_s` is the median;
+        it does not depend on `interval`.
+
+    Raises
+    ------
+    SchemaError
+        If `samples` is no samples frame, or an option is out of range.
+
+    Notes
+    -----
+    Time waiting for a start or a review does not count. Eleven windows give a pace each; each is weighted by how well
+    it would have forecast the newest fifth and half of the work so far. See ``docs/eta.md`` for the formulas, their
+    sources, and how often the interval held on jobs that it was not fitted to.
+
+    Examples
+    --------
+    Ten items in ten seconds, then ten more in ten seconds; 20 of 40 are left:
+
+    >>> times = pd.to_datetime(["2026-11-18T14:00:00Z", "2026-11-18T14:00:10Z", "2026-11-18T14:00:20Z"])
+    >>> samples = pd.DataFrame({"job_id": "job-1", "sampled_at": times, "status": "in_progress",
+    ...                         "progress_percentage": [0.0, 25.0, 50.0], "processed_items": [0, 10, 20],
+    ...                         "total_items": 40, "failed_items": 0, "latency_s": 0.1})
+    >>> eta(samples)["remaining_s"].round(6).tolist()
+    [nan, 30.0, 20.0]
+    >>> print(eta(samples).loc[2, "eta"])
+    2026-11-18 14:00:40+00:00
+    """
+    arrays = Arrays.of(samples)
+    remaining = remaining_seconds(arrays, interval, processed_includes_failed)
+    times = [_add_seconds(arrays.time_ns, seconds) for seconds in remaining]
+    return arrays.frame(dict(zip(_COLUMNS, [*remaining, *times], strict=True)))
+
+
+_COLUMNS = ("remaining_s", "remaining_low_s", "remaining_high_s", "eta", "eta_low", "eta_high")
+
+
+def remaining_seconds(arrays: Arrays, interval: float, processed_includes_failed: IncludesFailed) -> Floats:
+    """Median, low and high of the remaining seconds (3 x n), in the sorted order of `arrays`."""
+    width = _relative_width(interval)
+    seconds = np.full((3, len(arrays.time_ns)), np.nan)
+    for rows, _, block in arrays.blocks():
+        running = count_work(block, counting.includes_failed_so_far(block, processed_includes_failed))
+        seconds[:, rows.start + running.row] = _forecast(running, width)
+    return seconds
+
+
+def _relative_width(interval: float) -> float:
+    """Width of a normal interval, relative to the one that was fitted."""
+    if not 0 < interval < 1:
+        raise SchemaError(f"interval: expected a share of cases between 0 and 1, such as 0.8; got {interval!r}")
+    normal = NormalDist()
+    return normal.inv_cdf((1 - interval) / 2) / normal.inv_cdf((1 - _FITTED_INTERVAL) / 2)
+
+
+def _add_seconds(time_ns: Ints, seconds: Floats) -> pd.DatetimeIndex:
+    """Times so many seconds later; NaT where unknown or beyond what nanoseconds can count."""
+    later_ns = np.rint(seconds * 1e9)
+    known = later_ns < 2.0**63 - np.maximum(time_ns, 0) - 2048
+    sums = time_ns + np.where(known, later_ns, 0).astype(np.int64)
+    return pd.DatetimeIndex(np.where(known, sums, pd.NaT.value).astype("datetime64[ns]"), tz="UTC")
+
+
+# One honest counter
+
+
+@dataclass(frozen=True)
+class Running:
+    """The running samples of whole jobs, r rows; a job that changes its unit of work starts anew.
+
+    Attributes
+    ----------
+    row
+        Number of the row in its block.
+    head
+        Index of the first row of the same job.
+    t
+        Running time since then [s].
+    u
+        Work done since then, in items or, for a job without a total, in millionths of a percent.
+    work, size
+        The counter, and what it is to reach.
+    growth
+        How much the size has grown since then.
+    changed
+        Whether the size has ever changed since then.
+    known
+        Whether the size is known.
+    """
+
+    row: Ints
+    head: Ints
+    t: Floats
+    u: Ints
+    work: Ints
+    size: Ints
+    growth: Ints
+    changed: Bools
+    known: Bools
+
+    @property
+    def polls(self) -> Ints:
+        """Number of polls before each row, 0 for the first."""
+        return np.arange(len(self.head)) - self.head
+
+    @property
+    def work_left(self) -> Ints:
+        """What the counter still has to rise."""
+        return self.size - self.work
+
+
+def count_work(block: Arrays, includes_failed: Bools) -> Running:
+    """Count the work of whole jobs; per row, whether its processed items include the failed ones."""
+    row = np.flatnonzero(block.is_status({schema.RUNNING_STATUS}))
+    clock = _running_clock(block)[row]
+    head = _heads(np.diff(block.job[row], prepend=-1) != 0)
+    processed, failed = (np.clip(counts[row], 0, _MAX_ITEMS) for counts in (block.processed, block.failed))
+    total = np.clip(block.total[row], 0, 2 * _MAX_ITEMS)
+    percentage = np.rint(np.clip(np.nan_to_num(block.percentage[row]), 0, 100) * _PERCENT).astype(np.int64)
+
+    is_percent = (total == 0) & ((_sum_so_far(percentage > 0, head) > 0) | (processed == 0))
+    unit = np.where(is_percent, 2, np.where(includes_failed[row], 0, 1))
+    counters = (processed, processed + failed, percentage)
+    work = np.choose(unit, counters)
+    # The step to a row is measured in that row's unit at both ends: learning how to count is no work.
+    rise = np.maximum(_steps(work, np.choose(unit, [_previous(counter) for counter in counters]), head), 0)
+    reunit = (_steps(is_percent, _previous(is_percent), head) != 0) & (_sum_so_far(rise, head) > rise)
+    head = _heads((np.arange(len(head)) == head) | reunit)
+    rise[head] = 0
+
+    known = is_percent | (total > 0)
+    size = np.where(is_percent, 100 * _PERCENT, np.maximum(total, work))
+    comparable = known & _previous(known) & (is_percent == _previous(is_percent))
+    resize = np.where(comparable, _steps(size, _previous(size), head), 0)
+    return Running(
+        row=row,
+        head=head,
+        t=(clock - clock[head]) / 1e9,
+        u=_sum_so_far(rise, head),
+        work=work,
+        size=size,
+        growth=_sum_so_far(resize, head),
+        changed=_sum_so_far(resize != 0, head) > 0,
+        known=known,
+    )
+
+
+def _running_clock(block: Arrays) -> Ints:
+    """Time that counts [ns]: a stretch between two samples does, unless the job was waiting or over at its start."""
+    waits = block.previous(block.is_status(_NOT_AT_WORK))
+    return block.so_far(np.where(waits, 0, block.steps(block.time_ns)))
+
+
+def _heads(is_head: Bools) -> Ints:
+    """Index of the newest head at or before each row."""
+    return np.maximum.accumulate(np.where(is_head, np.arange(len(is_head)), 0))
+
+
+def _previous(values: Ints | Bools) -> Ints:
+    """The values one row up; the first row keeps its own."""
+    return np.concatenate([values[:1], values[:-1]])
+
+
+def _steps(values: Ints | Bools, before: Ints | Bools, head: Ints) -> Ints:
+    """Change since the row before, none at a job's first row."""
+    return np.where(np.arange(len(head)) == head, 0, values.astype(np.int64) - before)
+
+
+def _sum_so_far(values: Ints | Bools, head: Ints) -> Ints:
+    """Sum from the job's first row on; integers, hence the same whatever jobs stand before."""
+    sums = np.cumsum(values, dtype=np.int64)
+    return sums - sums[head] + values[head]
+
+
+# Ticks
+
+
+@dataclass(frozen=True)
+class _Events:
+    """The first sample of each job and its ticks, e events.
+
+    Attributes
+    ----------
+    newest
+        The newest event at each running row (r).
+    number
+        How many ticks the job had up to this event, 0 for its first sample (e).
+    work
+        Work done up to the event (e).
+    tau
+        When it happened, in running seconds (e).
+    """
+
+    newest: Ints
+    number: Ints
+    work: Ints
+    tau: Floats
+
+    @property
+    def first(self) -> Ints:
+        """The job's first event, for each event (e)."""
+        return np.arange(len(self.number)) - self.number
+
+
+def _events(running: Running) -> _Events:
+    """Place each tick between its two polls: tau = t_i - (t_i - t_(i-1)) (1 - q) / 2, q = ticks / polls so far.
+
+    Where each poll finds the counter moved (q = 1) it moves all the time, and stood where it stands at the poll.
+    Where ticks are rare, the move happened anywhere between the two polls: on average half-way.
+    """
+    polls = running.polls
+    at = np.flatnonzero((polls == 0) | (np.diff(running.u, prepend=0) != 0))
+    newest = np.repeat(np.arange(len(at)), np.diff(at, append=len(polls)))
+    number = np.arange(len(at)) - newest[running.head[at]]
+    density = number / np.maximum(polls[at], 1)
+    since_poll = np.where(number > 0, running.t[at] - running.t[at - 1], 0.0)
+    return _Events(newest, number, running.u[at], running.t[at] - since_poll * (1 - density) / 2)
+
+
+# Pace
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """What the ticks so far tell about the pace, e events.
+
+    Attributes
+    ----------
+    log_pace
+        Logarithm of the seconds per item.
+    errors
+        Mean error that this pace would have had as a forecast so far [logarithms], per origin.
+    """
+
+    log_pace: Floats
+    errors: tuple[Floats, ...]
+
+
+def _pace(events: _Events) -> _Pace:
+    """Mean log pace of the windows, weighted by (mean error of their forecasts so far + 0.02)^-4."""
+    origins = [_origin(events, share) for share in _ORIGINS]
+    untried = ~np.logical_or.reduce([_is_recent(events, origin.valid) for origin in origins])
+    weighted, weights = np.zeros(len(events.number)), np.zeros(len(events.number))
+    for start, exists in _windows(events):
+        log_pace = _log_pace(events, start)
+        errors = [_past_error(events, origin, log_pace, exists[origin.at]) for origin in origins]
+        known = [~np.isnan(error) for error in errors]
+        tries = sum(known, np.zeros(len(weights)))
+        error = sum(map(np.nan_to_num, errors), np.zeros(len(weights))) / np.maximum(tries, 1)
+        square = (error + _ERROR_FLOOR) ** 2
+        weight = np.where(exists & (untried | (tries > 0)), np.where(untried, 1.0, 1 / (square * square)), 0.0)
+        weighted += weight * log_pace
+        weights += weight
+    log_pace = weighted / np.where(weights > 0, weights, 1.0)
+    ticked = events.number > 0
+    past = (_past_error(events, origin, log_pace, ticked[origin.at]) for origin in origins)
+    return _Pace(log_pace, tuple(np.where(np.isnan(error), _ERROR_UNKNOWN, error) for error in past))
+
+
+def _windows(events: _Events) -> Iterator[tuple[Ints, Bools]]:
+    """First event of each window that ends at each event, and where there is such a window."""
+    number, first, newest = events.number, events.first, np.arange(len(events.number))
+    ticked = number > 0
+    yield first, ticked
+    # Without the stretch before the first tick, which is often mere lead time.
+    yield np.where(number > 1, first + 1, first), number > 1
+    for ticks in _LAST_TICKS:
+        yield newest - np.minimum(ticks, number), ticked
+    for share in _LAST_SHARES:
+        yield newest - np.minimum(np.maximum(-(-number // share), 2), number), ticked
+
+
+def _log_pace(events: _Events, start: Ints) -> Floats:
+    """ln((tau - tau_start) / (U - U_start)) from each window's first event to its last; 0 for an empty window."""
+    took = np.maximum(events.tau - events.tau[start], _MIN_TICK_S)
+    done = events.work - events.work[start]
+    return np.where(done > 0, np.log(took / np.maximum(done, 1)), 0.0)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where a past forecast was made, for each event that proves it.
+
+    Attributes
+    ----------
+    at
+        The event at which it was made.
+    valid
+        Whether there was one.
+    log_truth
+        Logarithm of the seconds per item that came true from there on.
+    """
+
+    at: Ints
+    valid: Bools
+    log_truth: Floats
+
+
+def _origin(events: _Events, share: tuple[int, int]) -> _Origin:
+    """The newest event by which no more than this share of the work was done, for each event."""
+    work = events.work
+    part, whole = share
+    bound = work // whole * part + work % whole * part // whole
+    starts = np.flatnonzero(events.number == 0)
+    at = np.empty(len(work), dtype=np.int64)
+    for start, end in zip(starts, np.append(starts[1:], len(work)), strict=True):
+        at[start:end] = start - 1 + np.searchsorted(work[start:end], bound[start:end], side="right")
+    valid = (events.number[at] >= 1) & (work[at] < work)
+    return _Origin(at, valid, _log_pace(events, at))
+
+
+def _past_error(events: _Events, origin: _Origin, log_pace: Floats, exists: Bools) -> Floats:
+    """Mean of |log pace foretold - log pace come true| over the newer half of the job's events; NaN if untried."""
+    tried = origin.valid & exists
+    error = np.where(tried, np.abs(log_pace[origin.at] - origin.log_truth), 0.0)
+    tries = _sum_recent(events, tried.astype(np.int64))
+    # Sums of integers: a float sum would depend on what was summed before it, hence on other jobs.
+    total = _sum_recent(events, np.rint(error * 2.0**32).astype(np.int64))
+    return np.where(tries > 0, total / 2.0**32 / np.maximum(tries, 1), np.nan)
+
+
+def _is_recent(events: _Events, valid: Bools) -> Bools:
+    return _sum_recent(events, valid.astype(np.int64)) > 0
+
+
+def _sum_recent(events: _Events, values: Ints) -> Ints:
+    """Sum over the newer half of the job's events: the newest ceil(m / 2) + 1 of the m + 1."""
+    return _sum_newest(values, -(-events.number // 2) + 1)
+
+
+def _sum_newest(values: Ints, count: Ints) -> Ints:
+    """Sum over the newest `count` values up to each one."""
+    sums = np.concatenate([[0], np.cumsum(values)])
+    newest = np.arange(1, len(values) + 1)
+    recent: Ints = sums[newest] - sums[newest - count]
+    return recent
+
+
+# Remaining time
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """What is known at each running row, r rows.
+
+    Attributes
+    ----------
+    remaining
+        The estimate before holding [s].
+    delta
+        Mean time between the polls so far [s].
+    ticks
+        How many ticks there were.
+    mean_advance
+        Work per tick, of the newest eight.
+    errors
+        Past errors of the pace [logarithms], per origin.
+    """
+
+    remaining: Floats
+    delta: Floats
+    ticks: Ints
+    mean_advance: Floats
+    errors: tuple[Floats, ...]
+
+
+def _remaining(running: Running, events: _Events, pace: _Pace) -> _Estimate:
+    """B = max(e^lambda R (1 + growth) - regular min(age, gap), 0) + max(age - 2 gap, 0).
+
+    The work left at the present pace, more of it while the total grows; credit for the batch under way if batches are
+    regular; a stall is expected to last as long again as it already has.
+    """
+    newest = events.newest
+    advance = _mean_advance(events)[newest]
+    seconds_per_item = np.exp(pace.log_pace)[newest]
+    gap = seconds_per_item * advance
+    age = running.t - events.tau[newest]
+    growth = np.clip(_growth(running, 8), 0, 1)
+    credit = _regularity(events)[newest] * np.minimum(age, gap)
+    left = np.maximum(seconds_per_item * running.work_left * (1 + growth) - credit, 0)
+    return _Estimate(
+        remaining=left + np.maximum(age - 2 * gap, 0),
+        delta=np.maximum(running.t / np.maximum(running.polls, 1), _MIN_POLL_S),
+        ticks=events.number[newest],
+        mean_advance=advance,
+        errors=tuple(error[newest] for error in pace.errors),
+    )
+
+
+def _mean_advance(events: _Events) -> Floats:
+    """Work per tick, of the newest eight ticks; 0 before the first."""
+    ticks = np.minimum(events.number, 8)
+    done = events.work - events.work[np.arange(len(ticks)) - ticks]
+    return done / np.maximum(ticks, 1)
+
+
+def _growth(running: Running, parts: int) -> Floats:
+    """How much the total grew per work done, over the newest part of the polls: 1 if it grew without work."""
+    polls = running.polls
+    before = np.arange(len(polls)) - -(-polls // parts)
+    grown = running.growth - running.growth[before]
+    done = running.u - running.u[before]
+    growth: Floats = np.clip(np.where(done > 0, grown / np.maximum(done, 1), np.sign(grown)), -1, 2)
+    return growth
+
+
+def _regularity(events: _Events) -> Floats:
+    """1 for ticks at equal distances, falling to 0 where their logarithm spreads by 0.5, over the newer half."""
+    number = events.number
+    ticked = number > 0
+    gap = np.diff(events.tau, prepend=0.0)
+    first_gap = gap[np.minimum(events.first + 1, len(gap) - 1)]
+    log_gap = np.log(np.maximum(np.where(ticked, gap, 1.0), _MIN_TICK_S) / np.maximum(first_gap, _MIN_TICK_S))
+    steps = np.where(ticked, np.rint(np.clip(log_gap, -30, 30) * 2.0**16), 0).astype(np.int64)
+    count = np.minimum(np.maximum(-(-number // 2), 4), number)
+    mean, mean_square = (_sum_newest(sums, count) / np.maximum(count, 1) for sums in (steps, steps * steps))
+    variance = np.maximum(mean_square - mean * mean, 0) / 2.0**32
+    return np.where(ticked, np.clip(1 - variance / 0.25, 0, 1), 0.0)
+
+
+# Interval
+
+
+def _offsets(running: Running, estimate: _Estimate) -> tuple[Floats, Floats]:
+    """How far the truth may lie below and above the estimate, in logarithms, for the fitted interval.
+
+    Both are softplus(a . x): the worse past forecasts were, the further the end, the fewer ticks, the wider.
+    """
+    ahead = estimate.remaining + estimate.delta
+    ticks_left = running.work_left / np.maximum(estimate.mean_advance, 1e-9)
+    inputs = (
+        np.ones(len(ahead)),
+        np.log(_ERROR_FLOOR + estimate.errors[0]),
+        np.log(_ERROR_FLOOR + estimate.errors[1]),
+        np.log(1 + ahead / (running.t + estimate.delta)),
+        np.log(1.0 + estimate.ticks),
+        np.minimum(np.log(1 + ticks_left), 9),
+        running.changed.astype(np.float64),
+    )
+    low, high = (
+        np.logaddexp(0, sum((a * x for a, x in zip(weights, inputs, strict=True)), np.zeros(len(ahead))))
+        for weights in (_LOW, _HIGH)
+    )
+    return low, high
+
+
+def _forecast(running: Running, width: float) -> Floats:
+    """Median, low and high of the remaining seconds (3 x r); NaN where nothing can be said."""
+    if not len(running.row):
+        return np.empty((3, 0))
+    events = _events(running)
+    estimate = _remaining(running, events, _pace(events))
+    low, high = _offsets(running, estimate)
+    says = (estimate.ticks > 0) & running.known
+    median = _hold(running, estimate, low + high, says)
+    ahead, delta = median + estimate.delta, estimate.delta
+    lowest = ahead * np.exp(np.maximum(-width * low, -_MAX_OFFSET)) - delta
+    highest = ahead * np.exp(np.minimum(width * high, _MAX_OFFSET)) - delta
+    seconds = [median, np.clip(lowest, 0, median), np.maximum(highest, median)]
+    return np.where(says, np.array(seconds), np.nan)
+
+
+def _hold(running: Running, estimate: _Estimate, spread: Floats, says: Bools) -> Floats:
+    """Seconds to the finish on display, which moves by |e| / (|e| + 0.05) of the way to the news, e in own widths."""
+    finish = running.t + estimate.remaining
+    slack = _HOLD * (estimate.remaining + estimate.delta) * spread
+    held = np.empty(len(finish))
+    shown: float | None = None
+    for i, (news, inertia, is_said) in enumerate(zip(finish.tolist(), slack.tolist(), says.tolist(), strict=True)):
+        if shown is None or not is_said:
+            shown = news if is_said else None
+        elif news != shown:
+            away = abs(news - shown)
+            shown += away / (away + inertia) * (news - shown)
+        held[i] = news if shown is None else shown
+    seconds: Floats = np.maximum(held - running.t, 0)
+    return seconds

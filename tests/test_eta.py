@@ -1,0 +1,229 @@
+"""Facts about `eta`, with answers worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mops_analysis.errors import SchemaError
+from mops_analysis.metrics import eta
+
+START = pd.Timestamp("2026-11-18T14:00:00Z")
+
+
+def job(
+    seconds, processed, *, total=100, failed=0, status="in_progress", percentage=None, job_id="job-1"
+) -> pd.DataFrame:
+    """Samples of one job at these seconds."""
+    n = len(seconds)
+    processed, total, failed = (np.broadcast_to(counts, n).astype("int64") for counts in (processed, total, failed))
+    if percentage is None:
+        percentage = 100 * processed / np.maximum(total, 1)
+    return pd.DataFrame(
+        {
+            "job_id": pd.array([job_id] * n, dtype="string"),
+            "sampled_at": (START + pd.to_timedelta(seconds, unit="s")).astype("datetime64[ns, UTC]"),
+            "status": pd.array([status] * n if isinstance(status, str) else status, dtype="string"),
+            "progress_percentage": np.broadcast_to(percentage, n).astype("float64"),
+            "processed_items": processed,
+            "total_items": total,
+            "failed_items": failed,
+            "latency_s": 0.1,
+        }
+    )
+
+
+def remaining(samples: pd.DataFrame, **options) -> list[float]:
+    return eta(samples, **options)["remaining_s"].tolist()
+
+
+def test_constant_pace_is_foretold_exactly():
+    """An item a second of 100: what is left is 100 minus the seconds gone."""
+    assert remaining(job(range(0, 90, 10), range(0, 90, 10)))[1:] == pytest.approx(np.arange(90, 10, -10), rel=1e-9)
+
+
+def test_columns_and_times():
+    """The times are the sample's time plus the seconds; the interval encloses the median."""
+    answer = eta(job([0, 10, 20], [0, 10, 20]))
+    assert list(answer.columns) == [
+        "job_id",
+        "sampled_at",
+        "remaining_s",
+        "remaining_low_s",
+        "remaining_high_s",
+        "eta",
+        "eta_low",
+        "eta_high",
+    ]
+    assert (answer[["eta", "eta_low", "eta_high"]].dtypes.astype(str) == "datetime64[ns, UTC]").all()
+    last = answer.iloc[-1]
+    assert abs(last["eta"] - (START + pd.Timedelta(seconds=100))) < pd.Timedelta("1us")
+    assert last["remaining_low_s"] < last["remaining_s"] < last["remaining_high_s"]
+    assert last["eta_low"] < last["eta"] < last["eta_high"]
+
+
+def test_nothing_is_said_before_the_counter_rises():
+    """Without a rise there is no pace: NaN and NaT, not zero."""
+    answer = eta(job([0, 10, 20], [7, 7, 7]))
+    assert answer.drop(columns=["job_id", "sampled_at"]).isna().all(axis=None)
+
+
+@pytest.mark.parametrize("status", ["pending", "awaiting_review", "completed", "failed", "cancelled", "paused"])
+def test_nothing_is_said_unless_running(status):
+    """Only a running job has a forecast."""
+    answer = eta(job([0, 10, 20], [0, 10, 20], status=["in_progress", "in_progress", status]))
+    assert answer["remaining_s"].isna().tolist() == [True, False, True]
+
+
+def test_nothing_is_said_without_a_total():
+    """No total and no percentage: the work left is unknown."""
+    assert np.isnan(remaining(job([0, 10, 20], [0, 10, 20], total=0, percentage=0))).all()
+
+
+def test_total_that_arrives_late():
+    """Items counted before the total was known still tell the pace."""
+    answer = remaining(job([0, 10, 20, 30], [0, 10, 20, 30], total=[0, 0, 0, 100], percentage=[0, 0, 0, 30]))
+    assert answer == [pytest.approx(np.nan, nan_ok=True)] * 3 + [pytest.approx(70)]
+
+
+def test_percentage_only():
+    """A job that serves a percentage alone is forecast by it."""
+    answer = remaining(job([0, 10, 20, 30], 0, total=0, percentage=[0, 10, 20, 30]))
+    assert answer[1:] == pytest.approx([90, 80, 70])
+
+
+def test_total_that_replaces_the_percentage_starts_anew():
+    """Percent and items are different work: after a change of unit the pace is learnt again."""
+    samples = job(range(0, 50, 10), [0, 0, 0, 10, 20], total=[0, 0, 100, 100, 100], percentage=[0, 50, 0, 10, 20])
+    assert remaining(samples)[1] == pytest.approx(10)
+    assert np.isnan(remaining(samples)[2])
+    assert remaining(samples)[4] == pytest.approx(80)
+
+
+def test_waiting_does_not_count():
+    """Pending time before the start and review time in between are not working time."""
+    status = ["pending", "in_progress", "in_progress", "awaiting_review", "in_progress", "in_progress"]
+    answer = remaining(job([0, 500, 510, 511, 900, 909], [0, 0, 10, 11, 11, 20], status=status))
+    assert answer[-1] == pytest.approx(80)
+
+
+def test_attaching_half_way():
+    """Work done before the first sample says nothing about the pace."""
+    assert remaining(job([0, 10, 20], [50, 60, 70]))[1:] == pytest.approx([40, 30])
+
+
+def test_a_counter_that_falls_is_no_negative_pace():
+    """After a retry from zero, all is left to do, at the pace seen before."""
+    answer = remaining(job([0, 10, 20, 30, 40], [0, 10, 20, 0, 10]))
+    assert answer[-1] > 85
+    assert (np.array(answer[1:]) > 0).all()
+
+
+def test_growing_total_lengthens_the_forecast():
+    """A total that grows as fast as the work is done keeps the end away."""
+    seconds = range(0, 80, 10)
+    still = remaining(job(seconds, seconds, total=200))[-1]
+    growing = remaining(job(seconds, seconds, total=[130 + s for s in seconds]))[-1]
+    assert still == pytest.approx(130)
+    assert growing > 1.5 * still
+
+
+def test_a_stall_delays_the_finish_and_widens_the_interval():
+    """While the counter stands still the expected finish moves away, and the upper edge further."""
+    answer = eta(job([0, 10, 20, 30, 40, 100, 200, 300], [0, 10, 20, 30, 40, 40, 40, 40]))
+    assert answer["eta"].iloc[4:].is_monotonic_increasing
+    high = answer["remaining_high_s"] - answer["remaining_s"]
+    assert high.iloc[-1] > 2 * high.iloc[4]
+
+
+def test_a_regular_batch_under_way_gets_credit():
+    """Ten items each 10 s, polled each 2 s: between ticks the forecast runs on instead of standing still."""
+    seconds = np.arange(0, 59, 2)
+    answer = np.array(remaining(job(seconds, seconds // 10 * 10)))
+    assert (np.diff(answer[15:]) < 0).all()
+    assert answer[15:] == pytest.approx(100 - seconds[15:], abs=3)
+
+
+def test_a_change_of_pace_is_followed():
+    """Ten times slower since half-way: the mean pace, which says 197 s where 810 s are left, has been voted down."""
+    processed = [*range(0, 500, 50), *range(500, 600, 5)]
+    answer = remaining(job(range(0, 300, 10), processed, total=1000))
+    assert 400 < answer[-1] < 900
+
+
+def test_failed_items_beside_processed():
+    """Where processed leaves out the failed items, both together are the work done."""
+    seconds = np.arange(0, 60, 10)
+    samples = job(seconds, seconds // 2, failed=seconds // 2, percentage=seconds)
+    assert remaining(samples)[-1] == pytest.approx(50)
+    assert remaining(samples, processed_includes_failed=False)[-1] == pytest.approx(50)
+    assert remaining(samples, processed_includes_failed=True)[-1] == pytest.approx(150)
+
+
+def test_failed_items_within_processed():
+    """Where processed counts the failed items, it alone is the work done."""
+    seconds = np.arange(0, 60, 10)
+    samples = job(seconds, seconds, failed=seconds // 2, percentage=seconds)
+    assert remaining(samples)[-1] == pytest.approx(50)
+    assert remaining(samples, processed_includes_failed=True)[-1] == pytest.approx(50)
+
+
+def test_learning_how_to_count_is_no_work():
+    """The sample that shows how failed items are counted does not add the earlier ones as new work."""
+    samples = job([0, 10, 20, 30, 40], [0, 10, 20, 30, 40], failed=[0, 5, 10, 15, 20], percentage=[0, 10, 20, 45, 60])
+    # Ten items in each of three steps, then fifteen; 40 are left.
+    assert 40 * 10 / 15 <= remaining(samples)[-1] <= 40
+
+
+def test_rows_answer_rows():
+    """The answer has the caller's index and order, whatever they are, and leaves the samples alone."""
+    samples = pd.concat([job([0, 10, 20], [0, 10, 20]), job([5, 15, 25], [0, 20, 40], job_id="job-0")])
+    shuffled = samples.set_axis(list("abcdef")).iloc[[4, 0, 5, 2, 1, 3]]
+    before = shuffled.copy(deep=True)
+    answer = eta(shuffled)
+    pd.testing.assert_frame_equal(shuffled, before)
+    assert answer.index.tolist() == list("eafcbd")
+    assert answer["job_id"].tolist() == shuffled["job_id"].tolist()
+    assert answer.loc["c", "remaining_s"] == pytest.approx(80)
+    assert answer.loc["f", "remaining_s"] == pytest.approx(30)
+
+
+def test_no_rows():
+    """No samples, no forecasts; the columns stand."""
+    answer = eta(job([], []))
+    assert answer.empty
+    assert list(answer.columns)[2:] == [
+        "remaining_s",
+        "remaining_low_s",
+        "remaining_high_s",
+        "eta",
+        "eta_low",
+        "eta_high",
+    ]
+
+
+def test_a_finish_beyond_the_calendar_has_no_date():
+    """Nanoseconds end in 2262: a later finish keeps its seconds and has no date."""
+    answer = eta(job([0, 1_000_000], [0, 1], total=10**6)).iloc[-1]
+    assert answer["remaining_s"] == pytest.approx(999_999e6)
+    assert answer["eta"] is pd.NaT
+
+
+def test_samples_at_one_instant():
+    """Samples with the same time neither divide by zero nor stop the clock."""
+    answer = eta(job([0, 0, 0, 10], [0, 5, 10, 20]))
+    assert np.isfinite(answer[["remaining_s", "remaining_low_s", "remaining_high_s"]].iloc[1:]).all(axis=None)
+
+
+@pytest.mark.parametrize("interval", [0, 1, -0.5, 80, float("nan")])
+def test_interval_out_of_range(interval):
+    """An interval is a share of cases."""
+    with pytest.raises(SchemaError, match="interval: expected a share of cases between 0 and 1"):
+        eta(job([0], [0]), interval=interval)
+
+
+def test_rule_out_of_range():
+    """The counting rule is one of three."""
+    with pytest.raises(SchemaError, match="processed_includes_failed"):
+        eta(job([0], [0]), processed_includes_failed="perhaps")
