@@ -1,0 +1,86 @@
+"""`mops demo`: the whole way once, from one HTTP GET to a report, without an account."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+import mops_analysis as mops
+from mops_analysis.cli import CHARTS, OK
+from mops_analysis.cli.output import draw, save, table
+from mops_analysis.cli.table import LiveTable, job_table
+from mops_analysis.errors import StoreError
+from mops_analysis.sampler import Sampler
+
+# Six jobs that an analyst meets: one that is simply fine, and five that are not.
+_STORIES = (
+    "clean-import",
+    "slow-warm-up",
+    "import-then-enrichment",
+    "failure-burst",
+    "counter-reset",
+    "stuck-in-review",
+)
+_SPEED = 60.0
+_INTERVAL_S = 0.2
+_TIMEOUT_S = 40.0
+_TABLES = ("summary", "samples", "throughput", "eta", "failures", "anomalies")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Sample six simulated jobs into a folder, with tables, charts and a report."""
+    from mops_analysis.simulator import Simulator
+
+    folder = Path(arguments.out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: {error.strerror}; choose another folder with --out") from None
+    started = time.monotonic()
+    path = folder / f"samples-{time.strftime('%Y%m%dT%H%M%S')}.db"
+    with Simulator(speed=_SPEED, stories=_STORIES) as simulator, mops.SampleStore(path) as store:
+        print(f"six simulated jobs at {simulator.url}, {_SPEED:g} times as fast as real ones", file=sys.stderr)
+        with mops.JobStatusClient(base_url=simulator.url) as client:
+            _sample(Sampler(client, store, _INTERVAL_S, stop_at_review=True), simulator.job_ids, store)
+        samples = store.read_samples()
+        samples["label"] = samples["job_id"].map(simulator.labels).astype("string")
+    _write(samples, folder, arguments.tz)
+    Console(stderr=True).print(job_table(mops.summary(samples), tz=arguments.tz))
+    files = sorted(entry.name for entry in folder.iterdir())
+    print(
+        f"{len(samples):,} samples in {time.monotonic() - started:.0f} s; wrote {', '.join(files)} to", file=sys.stderr
+    )
+    print(folder.resolve())
+    return OK
+
+
+def _sample(sampler: Sampler, job_ids: list[str], store: mops.SampleStore) -> None:
+    sampler.start(job_ids, _TIMEOUT_S)
+    try:
+        if sys.stderr.isatty():
+            with LiveTable(sampler, store) as live:
+                while not sampler.wait(0.25):
+                    live.show()
+        else:
+            while not sampler.wait(5.0):
+                ended = sum(row.outcome != "running" for row in sampler.outcomes())
+                print(f"sampling: {ended} of {len(job_ids)} jobs have ended", file=sys.stderr)
+    finally:
+        sampler.stop()
+    if sampler.error is not None:
+        raise sampler.error
+
+
+def _write(samples: pd.DataFrame, folder: Path, tz: str | None) -> None:
+    for what in _TABLES:
+        mops.export(table(what, samples, window="10s"), folder / f"{what}.csv")
+    for kind in CHARTS:
+        axes = draw(kind, samples, window="10s", tz=tz, theme="light")
+        for suffix in ("png", "svg"):
+            save(axes, folder / f"{kind}.{suffix}")
+    mops.report(samples, folder / "report.html", title="Demo: six simulated jobs", tz=tz)

@@ -1,0 +1,109 @@
+"""Tables of jobs for the terminal: the live one of `mops watch`, and the last one of `mops demo`."""
+
+from __future__ import annotations
+
+import time
+from datetime import tzinfo
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from mops_analysis.charts.clock import duration_text, zone_of
+from mops_analysis.charts.palette import LIGHT, status_colour, status_mark
+from mops_analysis.metrics import summary
+from mops_analysis.sampler import Sampler
+
+if TYPE_CHECKING:
+    from mops_analysis.store import SampleStore
+
+
+class LiveTable:
+    """A table on stderr of how the watch of each job stands; a context manager."""
+
+    #: The metrics are computed anew this often [s]; between that only the bars move.
+    refresh_s = 1.0
+
+    def __init__(self, sampler: Sampler, store: SampleStore) -> None:
+        self._sampler = sampler
+        self._store = store
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+        self._next = 0.0
+
+    def __enter__(self) -> LiveTable:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, traceback)
+
+    def show(self) -> None:
+        """Bring the table up to date, at most once per `refresh_s` unless all jobs have ended."""
+        if time.monotonic() < self._next and self._sampler.running:
+            return
+        self._next = time.monotonic() + self.refresh_s
+        outcomes = {row.job_id: row for row in self._sampler.outcomes()}
+        rows = summary(self._store.read_samples(outcomes))
+        notes = {
+            job_id: row.outcome.replace("_", " ") if row.outcome not in ("running", "ended") else row.fault or ""
+            for job_id, row in outcomes.items()
+        }
+        table = job_table(rows, notes=notes, most_rows=max(3, self._console.height - 6))
+        self._live.update(table, refresh=True)
+
+
+def job_table(
+    rows: pd.DataFrame, *, notes: dict[str, str] | None = None, most_rows: int = 100, tz: str | tzinfo | None = None
+) -> Table:
+    """Build the table of a summary: running jobs first."""
+    zone = zone_of(tz)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("job", "status", "", "done", "items", "failed", "items/s", "ready"):
+        table.add_column(name, justify="right" if name in ("done", "items", "failed", "items/s") else "left")
+    table.add_column("note", overflow="fold")
+    ordered = rows.sort_values(["terminal", "job_id"], kind="stable")
+    for row in ordered.head(most_rows).to_dict("records"):
+        table.add_row(*_cells(row, zone), (notes or {}).pop(row["job_id"], ""))
+    for job_id, note in list((notes or {}).items())[: max(0, most_rows - len(rows))]:
+        if job_id not in set(rows["job_id"]):
+            table.add_row(job_id, Text("no sample yet"), "", "", "", "", "", "", note)
+    if len(ordered) > most_rows:
+        table.caption = f"and {len(ordered) - most_rows} more jobs"
+    return table
+
+
+def _cells(row: dict[Any, Any], zone: tzinfo) -> list[Any]:
+    status = row["status"]
+    share = row["share_done"]
+    name = row.get("label") or row["job_id"]
+    return [
+        Text(str(name)[:40]),
+        Text(f"{status_mark(status)} {status[:24]}", style=status_colour(status, LIGHT)),
+        ProgressBar(total=1.0, completed=0.0 if pd.isna(share) else min(share, 1.0), width=16),
+        _number(share, "{:.0%}"),
+        f"{row['finished_items']:,.0f}",
+        f"{row['failed_items']:,.0f}",
+        _number(row["mean_items_per_s"] if row["terminal"] else row["last_items_per_s"], "{:,.1f}"),
+        _ready(row, zone),
+    ]
+
+
+def _number(value: float, form: str) -> str:
+    return "–" if pd.isna(value) else form.format(value)
+
+
+def _ready(row: dict[Any, Any], zone: tzinfo) -> str:
+    if row["terminal"]:
+        return f"took {duration_text(row['elapsed_s'])}" if pd.notna(row["elapsed_s"]) else ""
+    if pd.isna(row["eta"]):
+        return "estimating" if row["status"] == "in_progress" else ""
+    moments = [row[name].tz_convert(zone).strftime("%H:%M:%S") for name in ("eta", "eta_low", "eta_high")]
+    return f"{moments[0]} ({moments[1]} to {moments[2]})"
