@@ -1,0 +1,366 @@
+"""The live view: the picker on the left, numbers and charts of the chosen jobs on the right, one thread behind it.
+
+The thread only reads the store, draws with figures of its own and sets traits; it never prints, never enters an
+`Output` widget, and needs no event loop, so it goes on while another cell runs. Errors stand in the status line.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import dataclasses
+import functools
+import html
+import threading
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import pandas as pd
+
+from mops_analysis import schema
+from mops_analysis.charts.clock import zone_of
+from mops_analysis.dashboard import panels
+from mops_analysis.dashboard.figures import Picture, picture
+from mops_analysis.dashboard.follow import Follower
+from mops_analysis.dashboard.panels import Settings
+from mops_analysis.dashboard.picker import JobPicker
+from mops_analysis.dashboard.sampling import SamplingPanel
+
+if TYPE_CHECKING:
+    from mops_analysis.client import JobStatusClient
+    from mops_analysis.store import SampleStore
+
+_WIDTH, _HEIGHT = 620, 320  # of one chart [CSS pixels]
+_FIRST_CHOICE = 6  # jobs that one chart can tell apart by colour
+_LONGEST_WAIT_S = 60.0
+_LINGER_S = 30.0  # after the last job has ended, another process may still add one
+
+_NOTHING = {"text/plain": "", "text/html": ""}
+
+# The view of each key: a cell that is run again takes the place of its former view.
+_VIEWS: dict[str, LiveView] = {}
+
+
+def dashboard(
+    store: SampleStore,
+    client: JobStatusClient | None = None,
+    *,
+    key: str = "main",
+    job_ids: Iterable[str] = (),
+    labels: Mapping[str, str] | None = None,
+    refresh_s: float = 1.0,
+    interval_s: float = 3.0,
+    window: str = "2min",
+    tz: str | None = None,
+    theme: str = "light",
+) -> LiveView:
+    """Show the jobs of a store while they are sampled; the last expression of a cell.
+
+    Parameters
+    ----------
+    store
+        Where samples arrive, from this process or another one.
+    client
+        With a client, the panel can sample by itself: start, pause, more jobs. Without, it only looks on.
+    key
+        The name of the view: a second view of the same name stops the first, so that a cell can be run again.
+    job_ids
+        Jobs to sample from the start; needs a client.
+    labels
+        Job id to the words to show for it.
+    refresh_s
+        Time between two looks at the store [s]; nothing is drawn when nothing came.
+    interval_s
+        Time between two polls of a job, where this view samples [s].
+    window
+        Width of the trailing windows, as a pandas offset string.
+    tz
+        Zone of all times, None for the viewer's own.
+    theme
+        "light" or "dark".
+
+    Returns
+    -------
+    LiveView
+        Running. ``view.select("failed acme")`` chooses jobs, ``view.stop()`` ends it and leaves a picture behind.
+    """
+    if (former := _VIEWS.pop(key, None)) is not None:
+        former.stop()
+    view = LiveView(
+        store,
+        client,
+        labels=labels,
+        refresh_s=refresh_s,
+        interval_s=interval_s,
+        settings=Settings(window=window, tz=tz, theme=theme),
+    )
+    _VIEWS[key] = view
+    if wanted := list(job_ids):
+        view.sampling.add(wanted)
+    view.start()
+    return view
+
+
+@atexit.register
+def _leave_pictures() -> None:
+    for view in _VIEWS.values():
+        view.stop()
+
+
+class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """A running dashboard; made by `dashboard`. A context manager, closed by `stop`.
+
+    Attributes
+    ----------
+    picker
+        The `JobPicker`.
+    sampling
+        The row that starts and stops sampling; empty without a client.
+    """
+
+    def __init__(
+        self,
+        store: SampleStore,
+        client: JobStatusClient | None,
+        *,
+        labels: Mapping[str, str] | None,
+        refresh_s: float,
+        interval_s: float,
+        settings: Settings,
+    ) -> None:
+        self._follower = Follower(store)
+        self._labels = dict(labels or {})
+        self._refresh_s = refresh_s
+        self._settings = settings
+        self._pictures: list[Picture] = []
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._stale = threading.Event()  # what is shown no longer is what was asked for
+        self._drawing = threading.Lock()
+        self._paused = False
+        self._has_chosen = False
+        self._ended = threading.Event()
+        self._copy: Any = None
+        self.sampling = SamplingPanel(store, client, interval_s=interval_s, on_change=self._wake.set)
+        self._build()
+
+    def _build(self) -> None:
+        self.picker = JobPicker(_no_jobs(), tz=self._settings.tz)
+        self.picker.observe(self._on_change, "selected")
+        self._status = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", margin="2px 12px"))
+        self._live = widgets.Button(description="● Live", layout=_auto())
+        self._live.on_click(lambda _: self.start())
+        self._pause = widgets.Button(description="Pause", layout=_auto())
+        self._pause.on_click(lambda _: self.pause())
+        self._stop = widgets.Button(description="Stop", layout=_auto())
+        self._stop.on_click(lambda _: self.stop())
+        bar = widgets.HBox(
+            [
+                widgets.HTML("<b>MerchantOps jobs</b>"),
+                self._status,
+                self._live,
+                self._pause,
+                self._stop,
+                *self._menus(),
+            ],
+            layout=widgets.Layout(flex_flow="row wrap", align_items="center"),
+        )
+        self._numbers = widgets.HTML(layout=widgets.Layout(width="auto", min_height="72px"))
+        place = widgets.Layout(width=f"{_WIDTH + 4}px", height=f"{_HEIGHT + 4}px", overflow="hidden", margin="2px")
+        self._charts = [widgets.HTML(layout=place) for _ in panels.CHARTS]
+        grid = widgets.HBox(self._charts, layout=widgets.Layout(flex_flow="row wrap"))
+        right = widgets.VBox([self._numbers, grid], layout=widgets.Layout(flex="1 1 auto", min_width="0"))
+        body = widgets.HBox([self.picker, right])
+        super().__init__(children=[bar, *([self.sampling] if self.sampling.children else []), body])
+
+    def _menus(self) -> list[widgets.Dropdown]:
+        menus = {
+            "window": [("window 30 s", "30s"), ("window 2 min", "2min"), ("window 10 min", "10min")],
+            "x": [("x: clock time", "clock"), ("x: elapsed", "elapsed")],
+            "theme": [("light", "light"), ("dark", "dark")],
+        }
+        made = []
+        for name, options in menus.items():
+            now = getattr(self._settings, name)
+            known = options if now in dict(options).values() else [(f"{name} {now}", now), *options]
+            menu = widgets.Dropdown(options=known, value=now, layout=_auto())
+            menu.observe(lambda change, name=name: self._set(name, change["new"]), "value")
+            made.append(menu)
+        return made
+
+    def _set(self, name: str, value: str) -> None:
+        self._settings = dataclasses.replace(self._settings, **{name: value})
+        self._on_change()
+
+    def __enter__(self) -> LiveView:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether the view still follows the store."""
+        return self._thread is not None and self._thread.is_alive() and not self._stopping.is_set()
+
+    def select(self, text: str) -> None:
+        """Choose all jobs that a filter means, as `JobPicker.select`."""
+        self.picker.select(text)
+
+    def start(self) -> None:
+        """Follow the store; nothing but the end of a pause where it does already."""
+        self._paused = False
+        if self.running:
+            self._wake.set()
+            return
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._follow, name="mops-dashboard", daemon=True)
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Let the charts stand still until `start`; sampling goes on."""
+        self._paused = True
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the thread, and the sampling started here; leaves a picture of what is shown. May be repeated."""
+        self.sampling.stop()
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+            self._thread = None
+        self._say("stopped")
+        self._leave_copy()
+
+    def wait(self, timeout_s: float = 60.0) -> bool:
+        """Wait until all jobs of the store have ended, while the charts go on moving.
+
+        Parameters
+        ----------
+        timeout_s
+            The longest time to wait [s].
+
+        Returns
+        -------
+        bool
+            Whether they have.
+        """
+        return self._ended.wait(timeout_s)
+
+    # -- the thread -----------------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        failures, quiet_s = 0, 0.0
+        while not self._stopping.is_set() and quiet_s < _LINGER_S:
+            wait_s = self._refresh_s
+            try:
+                quiet_s = quiet_s + wait_s if self._refresh() else 0.0
+                failures = 0
+            except Exception as error:  # noqa: BLE001  a thread has no caller: the status line passes it on
+                failures += 1
+                wait_s = min(self._refresh_s * 2.0**failures, _LONGEST_WAIT_S)
+                self._say(f"{type(error).__name__}: {error}; trying again in {wait_s:.0f} s", alert=True)
+            self._wake.wait(wait_s)
+            self._wake.clear()
+
+    def _refresh(self) -> bool:
+        # Whether there is nothing left to follow.
+        if not self._paused and self._follower.read():
+            self._stale.set()
+            self.picker.update(self._summary())
+            self._choose_first()
+        if self._stale.is_set():
+            self._draw()
+        summary = self._follower.summary
+        ended = not summary.empty and bool(summary["status"].isin(schema.TERMINAL_STATUSES).all())
+        if ended and not self._ended.is_set():
+            self._leave_copy()
+        (self._ended.set if ended else self._ended.clear)()
+        self._say("paused" if self._paused else "all jobs have ended" if ended else "live")
+        return ended and not self.sampling.running
+
+    def _summary(self) -> pd.DataFrame:
+        return self._labelled(self._follower.summary)
+
+    def _labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
+        if not self._labels:
+            return frame
+        return frame.assign(label=frame["job_id"].map(self._labels).astype("string"))
+
+    def _choose_first(self) -> None:
+        if not self._has_chosen and not self._follower.summary.empty:
+            self._has_chosen = True
+            if not self.picker.selected:
+                self.picker.selected = self.picker.listed[:_FIRST_CHOICE]
+
+    def _draw(self) -> None:
+        with self._drawing:
+            self._stale.clear()
+            chosen, settings = set(self.picker.selected), self._settings
+            samples = self._labelled(self._follower.samples[self._follower.samples["job_id"].isin(chosen)])
+            summary = self._summary()
+            self._numbers.value = panels.numbers_html(panels.numbers(summary, settings))
+            self._pictures = []
+            for chart, draw in zip(self._charts, panels.CHARTS, strict=True):
+                on_axes = functools.partial(draw, samples, settings)
+                drawn = picture(on_axes, width=_WIDTH, height=_HEIGHT, theme=settings.theme)
+                self._pictures.append(drawn)
+                chart.value = drawn.to_html()
+
+    def _on_change(self, _: object = None) -> None:
+        self._has_chosen = True
+        self._stale.set()
+        if self.running:
+            self._wake.set()
+        else:
+            self._draw()
+
+    def _say(self, what: str, *, alert: bool = False) -> None:
+        samples = self._follower.samples
+        newest = samples["sampled_at"].max() if len(samples) else None
+        parts = [what, *self.sampling.words()]
+        if newest is not None:
+            ago_s = (pd.Timestamp.now("UTC") - newest).total_seconds()
+            zone = zone_of(self._settings.tz)
+            parts.append(f"last sample {newest.tz_convert(zone):%H:%M:%S %Z}, {ago_s:.0f} s ago")
+        else:
+            parts.append("no sample yet")
+        role = 'role="alert"' if alert else 'role="status" aria-live="off"'
+        self._status.value = f'<div class="mops-note" {role}>{html.escape(" · ".join(parts))}</div>'
+
+    # -- what stays -----------------------------------------------------------------------------------------------
+
+    def _ipython_display_(self) -> None:
+        # Two outputs: the widget, and a place for the picture that outlives it.
+        from IPython.display import display
+
+        display(self._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
+        self._copy = display(_NOTHING, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+
+    def _leave_copy(self) -> None:
+        if self._copy is None or not self._pictures:
+            return
+        samples = self._follower.samples
+        newest = samples["sampled_at"].max().tz_convert(zone_of(self._settings.tz))
+        head = f"The dashboard at {newest:%Y-%m-%d %H:%M:%S %Z}; this copy stays when the kernel is gone"
+        pictures = "".join(each.to_html() for each in self._pictures)
+        body = f"<details><summary>{head}</summary>{self._numbers.value}{pictures}</details>"
+        self._copy.update(
+            {
+                "text/html": body,
+                "image/png": base64.b64encode(self._pictures[0].png).decode("ascii"),
+                "text/plain": "\n".join([head, *(each.alt for each in self._pictures)]),
+            },
+            raw=True,
+        )
+
+
+def _auto() -> widgets.Layout:
+    return widgets.Layout(width="auto", margin="2px")
+
+
+def _no_jobs() -> pd.DataFrame:
+    return pd.DataFrame({"job_id": [], "status": []}, dtype="string")

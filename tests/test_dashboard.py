@@ -1,0 +1,262 @@
+"""The panels by their attributes; `test_browser.py` shows them to a real browser."""
+
+from __future__ import annotations
+
+import time
+
+import pandas as pd
+import pytest
+
+from mops_analysis.dashboard import JobPicker
+from mops_analysis.dashboard.picker import MAX_SHOWN
+from mops_analysis.errors import SchemaError
+
+
+def summary(**columns: list[object]) -> pd.DataFrame:
+    """Six jobs, one row each."""
+    rows = {
+        "job_id": ["job-1", "job-2", "job-3", "job-4", "job-5", "job-6"],
+        "status": ["failed", "in_progress", "in_progress", "completed", "failed", "pending"],
+        "label": ["Acme", "Acme", "Globex", "Globex", "Initech", None],
+        "share_done": [0.5, 0.25, 0.75, 1.0, 0.1, 0.0],
+        "last_items_per_s": [None, 4.0, 2.0, None, None, None],
+        "mean_items_per_s": [3.0, 4.0, 2.0, 9.0, 1.0, None],
+        "eta": pd.to_datetime([None, "2026-11-18T14:57Z", "2026-11-18T15:06Z", None, None, None], utc=True),
+        "ended_before": pd.to_datetime(["2026-11-18T13:52Z", None, None, "2026-11-18T12:31Z", None, None], utc=True),
+    }
+    return pd.DataFrame({**rows, **columns})
+
+
+def entries(picker: JobPicker) -> list[str]:
+    """The list as the analyst reads it."""
+    return [text.replace("\u00a0", " ") for text, _ in picker._list.options]
+
+
+def test_choosing_in_code() -> None:
+    """`select` chooses all jobs that every word matches, and no others."""
+    picker = JobPicker(summary())
+    picker.select("failed acme")
+    assert picker.selected == ("job-1",)
+    picker.select("status:in_progress,pending")
+    assert picker.selected == ("job-2", "job-3", "job-6")
+    picker.select("")
+    assert len(picker.selected) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("acme", ("job-1", "job-2")),
+        ("ACME failed", ("job-1",)),
+        ("label:acme", ("job-1", "job-2")),
+        ("id:job-4", ("job-4",)),
+        ("status:comp", ("job-4",)),
+        ("status:", ("job-1", "job-2", "job-3", "job-4", "job-5", "job-6")),
+        ("id:acme", ()),
+        ('label:"init"', ("job-5",)),
+        ("status:failed label:globex", ()),
+    ],
+)
+def test_the_words_of_a_filter(text: str, chosen: tuple[str, ...]) -> None:
+    """A bare word looks everywhere, a keyed one in its column; all must match."""
+    picker = JobPicker(summary())
+    picker.select(text)
+    assert picker.selected == chosen
+
+
+def test_a_whole_status_word_means_that_status_alone() -> None:
+    """`status:completed` leaves out the jobs completed with warnings."""
+    frame = pd.DataFrame({"job_id": ["a", "b"], "status": ["completed", "completed_with_warnings"]})
+    picker = JobPicker(frame)
+    picker.select("status:completed")
+    assert picker.selected == ("a",)
+    picker.select("status:complet")
+    assert picker.selected == ("a", "b")
+
+
+def test_filtering_leaves_the_choice_alone() -> None:
+    """A chosen job that the filter hides stays chosen, and is marked again when it is shown again."""
+    picker = JobPicker(summary(), selected=["job-1", "job-3"])
+    picker.filter.value = "globex"
+    assert picker.selected == ("job-1", "job-3")
+    assert picker._list.value == ("job-3",)
+    picker.filter.value = "nothing like it"
+    assert picker.selected == ("job-1", "job-3")
+    picker.filter.value = ""
+    assert set(picker._list.value) == {"job-1", "job-3"}
+
+
+def test_clicking_in_the_list_leaves_hidden_jobs_alone() -> None:
+    """What the list says counts for the jobs that it shows."""
+    picker = JobPicker(summary(), selected=["job-1", "job-3"])
+    picker.filter.value = "globex"
+    picker._list.value = ("job-4",)
+    assert picker.selected == ("job-1", "job-4")
+
+
+def test_live_updates_leave_the_choice_alone() -> None:
+    """New facts, another order and vanished jobs never change what is chosen or typed."""
+    picker = JobPicker(summary(), selected=["job-2", "job-6"])
+    picker.filter.value = "job"
+    picker.update(summary(status=["failed", "completed", "in_progress", "completed", "failed", "in_progress"]))
+    assert picker.selected == ("job-2", "job-6")
+    assert set(picker._list.value) == {"job-2", "job-6"}
+    picker.update(summary().head(1))
+    assert picker.selected == ("job-2", "job-6")
+    assert picker.filter.value == "job"
+
+
+def test_an_update_sends_only_what_differs() -> None:
+    """The same facts again change no trait; a new share done changes the list alone."""
+    picker = JobPicker(summary())
+    changes: list[str] = []
+    for name in ("_list", "_count", "_call", "_chip_row", *picker._chips):
+        part = picker._chips.get(name) or getattr(picker, name)
+        part.observe(lambda _, name=name: changes.append(name))
+    picker.update(summary())
+    assert changes == []
+    picker.update(summary(share_done=[0.6, 0.25, 0.75, 1.0, 0.1, 0.0]))
+    assert set(changes) == {"_list"}
+
+
+def test_the_list() -> None:
+    """Running jobs first, each with mark, label or id, share done, and the time that it will or did end."""
+    picker = JobPicker(summary(), tz="Europe/Berlin")
+    assert entries(picker)[0] == "▶ Acme job-2   █░░░░░  25% 15:57"
+    assert [entry.split()[0] for entry in entries(picker)] == ["▶", "▶", "○", "✖", "✔", "✖"]
+    assert entries(picker)[2].split() == ["○", "job-6", "░░░░░░", "0%"]
+
+
+def test_equal_entries_stay_apart() -> None:
+    """Jobs that look the same are still chosen one by one."""
+    ids = ["a" * 40 + "1" + "b" * 20, "a" * 40 + "2" + "b" * 20]
+    picker = JobPicker(pd.DataFrame({"job_id": ids, "status": ["failed", "failed"]}))
+    picker._list.index = (1,)
+    assert picker.selected == (ids[1],)
+
+
+def test_the_count_line_and_the_call() -> None:
+    """A screen reader hears how many match; the call shows how to do it in code."""
+    picker = JobPicker(summary(), selected=["job-1"])
+    picker.filter.value = 'failed "acme"'
+    assert 'role="status">1 of 6 jobs match · 1 selected' in picker._count.value
+    assert '.select("failed \\"acme\\"")' in picker._call.value
+
+
+def test_markup_in_names_is_text() -> None:
+    """What is typed or served cannot become a tag."""
+    picker = JobPicker(summary())
+    picker.filter.value = "<img src=x onerror=alert(1)>"
+    assert "<img" not in picker._call.value
+
+
+def test_the_chips() -> None:
+    """A chip counts its status, and puts it into the filter or takes it out."""
+    picker = JobPicker(summary())
+    assert picker._chips["failed"].description == "✖ failed 2"
+    picker._chips["failed"].value = True
+    picker._chips["pending"].value = True
+    assert picker.filter.value == "status:failed,pending"
+    assert len(picker._list.options) == 3
+    picker._chips["failed"].value = False
+    assert picker.filter.value == "status:pending"
+    picker.filter.value = ""
+    assert picker._chips["pending"].value is False
+    picker.update(summary(status=["failed"] * 6))
+    assert picker._chips["failed"].description == "✖ failed 6"
+    assert picker._chips["pending"].description == "○ pending 0"
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [
+        ("all matches", ("job-1", "job-2")),
+        ("none", ()),
+        ("running", ("job-2", "job-3")),
+        ("failed", ("job-1", "job-5")),
+        ("slowest five", ("job-2", "job-3")),
+    ],
+)
+def test_the_buttons(name: str, chosen: tuple[str, ...]) -> None:
+    """Each button makes one choice."""
+    picker = JobPicker(summary(), selected=["job-4"])
+    picker.filter.value = "acme"
+    next(button for button in picker._buttons.children if button.description == name).click()
+    assert picker.selected == chosen
+
+
+def test_enter_chooses_all_matches() -> None:
+    """The filter's Enter key is the keyboard's way to choose."""
+    picker = JobPicker(summary())
+    picker.filter.value = "globex"
+    message = {"data": {"method": "custom", "content": {"event": "submit"}}}
+    picker.filter._handle_msg({"content": message, "buffers": []})
+    assert picker.selected == ("job-3", "job-4")
+
+
+def test_the_slowest_of_ended_jobs() -> None:
+    """Where nothing runs, the slowest are those with the lowest mean rate."""
+    picker = JobPicker(summary(status=["completed"] * 6))
+    next(button for button in picker._buttons.children if button.description == "slowest five").click()
+    assert picker.selected == ("job-1", "job-2", "job-3", "job-4", "job-5")
+
+
+def test_observing_the_choice() -> None:
+    """`selected` is a sorted tuple without doubles, and a trait that tells of each change once."""
+    picker = JobPicker(summary())
+    seen: list[tuple[str, ...]] = []
+    picker.observe(lambda change: seen.append(change["new"]), "selected")
+    picker.selected = ("job-3", "job-1", "job-3")
+    picker.selected = ("job-1", "job-3")
+    assert seen == [("job-1", "job-3")]
+    assert set(picker._list.value) == {"job-1", "job-3"}
+
+
+def test_five_thousand_jobs() -> None:
+    """A key stroke costs the kernel far less than 200 ms, and the browser gets at most 200 entries."""
+    count = 5_000
+    statuses = ["in_progress", "completed", "failed", "pending", "partial_success"]
+    picker = JobPicker(
+        pd.DataFrame(
+            {
+                "job_id": [f"job-{job:05}" for job in range(count)],
+                "status": [statuses[job % 5] for job in range(count)],
+                "label": [f"Merchant {job % 37}" for job in range(count)],
+                "share_done": [job / count for job in range(count)],
+            }
+        )
+    )
+    slowest_s = 0.0
+    for end in range(1, len("failed merchant 12") + 1):
+        begun = time.perf_counter()
+        picker.filter.value = "failed merchant 12"[:end]
+        slowest_s = max(slowest_s, time.perf_counter() - begun)
+    assert len(picker._list.options) <= MAX_SHOWN
+    assert "of 5,000 jobs match" in picker._count.value
+    assert slowest_s < 0.2
+
+
+def test_a_frame_that_is_no_list_of_jobs() -> None:
+    """The error names the column, and what was expected."""
+    with pytest.raises(SchemaError, match="column 'status' is missing: expected samples, a summary"):
+        JobPicker(pd.DataFrame({"job_id": ["job-1"]}))
+    with pytest.raises(SchemaError, match="a job stands there twice"):
+        JobPicker(pd.DataFrame({"job_id": ["job-1", "job-1"], "status": ["failed", "failed"]}))
+    with pytest.raises(SchemaError, match="expected samples or a summary"):
+        JobPicker([])  # type: ignore[arg-type]
+
+
+def test_the_frame_is_not_changed() -> None:
+    """Whoever gives the frame keeps it."""
+    frame = summary()
+    before = frame.copy(deep=True)
+    JobPicker(frame, selected=["job-1"]).select("acme")
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_no_jobs() -> None:
+    """An empty store gives an empty panel."""
+    picker = JobPicker(pd.DataFrame({"job_id": pd.Series(dtype="string"), "status": pd.Series(dtype="string")}))
+    picker.select("acme")
+    assert picker.selected == ()
+    assert "0 of 0 jobs match" in picker._count.value
