@@ -46,11 +46,11 @@ ENDS = {
     "upper-case": "COMPLETED",
     "unknown-status": "completed",
 }
-CLEAN_ENDS = {"clean-import", "slow-warm-up", "rate-limited", "stall-and-recovery", "reviewed", "late-total"} | {
-    "completed-with-warnings", "stuck-at-100", "one-step", "single-item", "empty", "upper-case", "unknown-status"
+CLEAN_ENDS = {"clean-import", "rate-limited", "reviewed", "late-total", "completed-with-warnings", "stuck-at-100"} | {
+    "one-step", "single-item", "empty", "upper-case", "unknown-status"
 }  # fmt: skip
-DISJOINT_ENDS = {"import-then-enrichment", "failure-burst", "partial-success", "counter-reset"} | {
-    "completed-with-failures", "early-failures"
+DISJOINT_ENDS = {"slow-warm-up", "import-then-enrichment", "failure-burst", "partial-success", "stall-and-recovery"} | {
+    "counter-reset", "completed-with-failures", "early-failures"
 }  # fmt: skip
 UNEVEN = {"cancelled", "stuck-in-review", "failed", "inclusive-counts", "no-total", "percent-only"}
 

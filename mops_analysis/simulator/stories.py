@@ -191,8 +191,8 @@ def _clean_import(life: _Life) -> None:
 def _slow_warm_up(life: _Life) -> None:
     items = life.queue(900)
     for warming, items_per_s in ((50, 0.1), (40, 0.2), (70, 0.5)):
-        life.work(warming, items_per_s, batch=10)
-    life.work(items - 160, 1.0)
+        life.work(warming, items_per_s, failure_rate=0.006, batch=10)
+    life.work(items - 160, 1.0, failure_rate=0.006)
     life.enter("completed")
 
 
@@ -231,9 +231,9 @@ def _partial_success(life: _Life) -> None:
 def _stall_and_recovery(life: _Life) -> None:
     items = life.queue(1200)
     early = round(items * 0.45)
-    life.work(early, 1.0)
+    life.work(early, 1.0, failure_rate=0.01)
     life.idle(660)
-    life.work(items - early, 1.0)
+    life.work(items - early, 1.0, failure_rate=0.01)
     life.enter("completed")
 
 
@@ -253,7 +253,7 @@ def _cancelled(life: _Life) -> None:
 
 
 def _stuck_in_review(life: _Life) -> None:
-    life.work(life.queue(800) * 0.95, 0.6)
+    life.work(life.queue(800) * 0.95, 0.6, failure_rate=0.012)
     life.enter("awaiting_review")
 
 
