@@ -14,8 +14,8 @@ progress_percentage   as served; may disagree with the counts                   
 ====================  ==========================================================  =====  ====================
 
 A *poll* is one request for one job's status, good or bad; a *sample* is a poll that succeeded. The samples frame has
-one row per sample, sorted by ``job_id`` and then ``sampled_at``. Further columns pass through untouched; a column ``label``
-is shown in place of ``job_id`` in charts and reports.
+one row per sample, sorted by ``job_id`` and then ``sampled_at``. Further columns pass through untouched; a column
+``label`` is shown in place of ``job_id`` in charts and reports.
 
 This is the only place that maps a key of the service's JSON or names a column, a dtype, a unit or a status word.
 """
@@ -240,7 +240,7 @@ def decode_reply(body: bytes, job_id: str) -> object:
     {'status': 'completed'}
     """
     try:
-        text = body.decode("utf-8")
+        text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ReplyError("the body is not UTF-8", kind="decode", job_id=job_id) from None
     try:
@@ -357,12 +357,13 @@ def to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def aware_times(times: pd.Series[Any]) -> pd.Series[Any]:
+    """Times from aware datetimes or ISO strings with offset; SchemaError where one has no zone."""
     import pandas as pd
 
     parsed = [pd.Timestamp(time) for time in times]
-    if any(time is pd.NaT or time.tzinfo is None for time in parsed):
+    if any(pd.isna(time) or time.tzinfo is None for time in parsed):
         raise SchemaError(_NAIVE)
-    return pd.Series(pd.to_datetime(parsed, utc=True), index=times.index).astype(SAMPLE_DTYPES["sampled_at"])
+    return pd.Series(pd.to_datetime(parsed, utc=True).as_unit("ns"), index=times.index)
 
 
 _NAIVE = (
@@ -461,10 +462,12 @@ def _as_dtype(column: pd.Series[Any], dtype: str) -> pd.Series[Any]:
     import pandas as pd
 
     name = column.name
+    converted: pd.Series[Any]
     if dtype.startswith("datetime"):
         if not isinstance(column.dtype, pd.DatetimeTZDtype):
             raise SchemaError(_NAIVE)
-        return column.dt.tz_convert("UTC").astype(dtype)
+        converted = column.dt.tz_convert("UTC").dt.as_unit("ns")
+        return converted
     if dtype == "string":
         is_text = isinstance(column.dtype, pd.StringDtype) or pd.api.types.infer_dtype(column, skipna=False) == "string"
         if len(column) and not is_text:
@@ -473,7 +476,7 @@ def _as_dtype(column: pd.Series[Any], dtype: str) -> pd.Series[Any]:
     if len(column) and (pd.api.types.is_bool_dtype(column.dtype) or not pd.api.types.is_numeric_dtype(column.dtype)):
         raise SchemaError(f"column {name!r}: expected {dtype}, got {column.dtype}; use pandas.to_numeric()")
     try:
-        converted = column.astype(dtype)
+        converted = column.astype(pd.api.types.pandas_dtype(dtype))
     except (ValueError, TypeError, OverflowError):
         lossless = False
     else:

@@ -1,0 +1,317 @@
+"""What counts as finished: the one place that knows whether `processed_items` includes the failed ones.
+
+The service's documents say both "items successfully processed" and "how many items have finished so far". So one of two
+rules holds, and the samples themselves mostly tell which:
+
+- *disjoint*: finished = processed + failed (``processed_includes_failed=False``);
+- *inclusive*: finished = processed (``processed_includes_failed=True``).
+
+A counter that falls (a retry, a restart) opens a new segment: the fall is no work and no negative rate, and only
+rises count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mops_analysis import schema
+from mops_analysis.errors import SchemaError
+from mops_analysis.metrics.arrays import Arrays, Bools, IncludesFailed, Ints
+
+# Counters beyond this are taken as this: sums of any two stay whole numbers in 64-bit integers and floats alike.
+_MOST_ITEMS = 2**52
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """One kind of evidence: the rule that it speaks for, and how it is told."""
+
+    includes_failed: bool
+    words: str
+
+
+# From the strongest to the weakest. The last one is outdone by the other jobs: a percentage computed from processed and
+# total, as the documents have it, fits both rules; it decides only where nothing else does.
+_EVIDENCE = (
+    _Evidence(False, "ended with processed + failed = total ({processed} + {failed} = {total})"),
+    _Evidence(True, "ended with processed = total ({processed}), {failed} of them failed"),
+    _Evidence(True, "processed + failed ({processed} + {failed}) > total {total} at {time}"),
+    _Evidence(False, "failed {failed} > processed {processed} at {time}"),
+    _Evidence(
+        False,
+        "the served {percentage:g} % fits (processed + failed) / total and not processed / total "
+        "({processed} + {failed} of {total} at {time})",
+    ),
+    _Evidence(
+        True,
+        "the served {percentage:g} % fits processed / total and not (processed + failed) / total "
+        "({processed} + {failed} of {total} at {time})",
+    ),
+)
+_WEAK = len(_EVIDENCE) - 1
+_INCLUSIVE = np.array([evidence.includes_failed for evidence in _EVIDENCE])
+
+_RULES = {False: "disjoint", True: "inclusive"}
+
+
+def counting(samples: pd.DataFrame, *, processed_includes_failed: IncludesFailed = "auto") -> pd.DataFrame:
+    """The counting rule in force for each job, and its evidence.
+
+    Look at it before trusting a failure rate: the rule changes what "finished" means. Where nothing decides, both rules
+    may be tried: every metric takes ``processed_includes_failed``.
+
+    Parameters
+    ----------
+    samples
+        Frame as in `schema`; all of a job's samples are evidence for it.
+    processed_includes_failed
+        True or False sets the rule; "auto" takes it from the evidence.
+
+    Returns
+    -------
+    DataFrame
+        One row per job, sorted: `job_id`; `processed_includes_failed` (bool), the rule; `decided` (bool), whether
+        anything speaks for it; `evidence` (string), what does; `label` where the samples have one.
+
+    Raises
+    ------
+    SchemaError
+        If the frame is no samples frame, or the rule is none of the three.
+
+    Notes
+    -----
+    Evidence, from the strongest, each from samples with failed items:
+
+    1. A job that went through all its items (completed, completed with warnings, partial success) ended with processed
+       + failed = total: disjoint; or with processed = total: inclusive.
+    2. Processed + failed > total >= processed, at the last total and one that stood already in the sample before, or
+       at the end: inclusive.
+    3. Failed > processed, before any fall of processed: disjoint.
+    4. The served percentage fits (processed + failed) / total and not processed / total: disjoint. It fits where it may
+       be the quotient, rounded to its last decimal to the nearest or down. The majority of telling samples counts.
+    5. The majority of the other jobs in the frame that have evidence of kinds 1 to 4.
+    6. The percentage fits processed / total and not (processed + failed) / total: inclusive.
+
+    Where nothing speaks, the rule is disjoint and undecided. Evidence of kinds 1 to 4 against the rule is named too.
+
+    Examples
+    --------
+    >>> from mops_analysis.schema import to_frame
+    >>> frame = to_frame([{"job_id": "job-1", "sampled_at": "2026-11-18T14:00:00Z", "status": "completed",
+    ...                    "progress_percentage": 100, "processed_items": 95, "total_items": 100, "failed_items": 5,
+    ...                    "latency_s": 0.1}])
+    >>> counting(frame).loc[0, "evidence"]
+    'ended with processed + failed = total (95 + 5 = 100)'
+    """
+    arrays = Arrays.of(samples)
+    asked = _asked(processed_includes_failed)
+    if asked is not None:
+        rule = np.full(len(arrays.job_ids), asked)
+        decided = np.full(len(rule), True)
+        told = [f"set by the caller: {_RULES[asked]}"] * len(rule)
+    else:
+        found = _found(arrays)
+        rule, source = _decide(found)
+        decided = source >= 0
+        told = [_told(arrays, found, job, source) for job in range(len(rule))]
+    return pd.DataFrame(
+        {
+            "job_id": pd.array(arrays.job_ids, dtype="string"),
+            "processed_includes_failed": rule,
+            "decided": decided,
+            "evidence": pd.array(told, dtype="string"),
+            **arrays.label(),
+        }
+    )
+
+
+def includes_failed(arrays: Arrays, processed_includes_failed: IncludesFailed) -> Bools:
+    """Whether each job's processed items include its failed ones: the rule of `counting` (k)."""
+    asked = _asked(processed_includes_failed)
+    return _decide(_found(arrays))[0] if asked is None else np.full(len(arrays.job_ids), asked)
+
+
+def includes_failed_so_far(block: Arrays, processed_includes_failed: IncludesFailed) -> Bools:
+    """Whether processed items include the failed ones, judged at each row from the job's rows up to it alone (n).
+
+    For forecasts, which must not know the end: only the served percentage votes, row by row (kinds 4 and 6 of
+    `counting`); disjoint until the votes for inclusive are more.
+    """
+    asked = _asked(processed_includes_failed)
+    if asked is not None:
+        return np.full(len(block.time_ns), asked)
+    processed, total, failed = (_counts(counts) for counts in (block.processed, block.total, block.failed))
+    both = processed + failed
+    fits_both, fits_alone = _fits(block.percentage, both, total), _fits(block.percentage, processed, total)
+    inclusive, disjoint = fits_alone & ~fits_both & (both <= total), fits_both & ~fits_alone & (both <= total)
+    return block.so_far(inclusive) > block.so_far(disjoint)
+
+
+def _asked(processed_includes_failed: IncludesFailed) -> bool | None:
+    if isinstance(processed_includes_failed, bool | np.bool_):
+        return bool(processed_includes_failed)
+    if processed_includes_failed != "auto":
+        raise SchemaError(
+            f"processed_includes_failed: expected True, False or 'auto', got {processed_includes_failed!r}"
+        )
+    return None
+
+
+# -- evidence ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was found: per job and kind of evidence its first row, -1 where there is none; and where nothing failed."""
+
+    row: Ints
+    nothing_failed: Bools
+
+
+def _found(arrays: Arrays) -> _Found:
+    found = _Found(np.full((len(arrays.job_ids), len(_EVIDENCE)), -1), np.full(len(arrays.job_ids), True))
+    for rows, jobs, block in arrays.blocks():
+        failing = np.flatnonzero(block.failed > 0)
+        if not len(failing):
+            continue
+        found.nothing_failed[jobs] = np.bincount(block.job[failing], minlength=len(block.job_ids)) == 0
+        count = np.zeros((len(block.job_ids), len(_EVIDENCE)), dtype=np.int64)
+        for kind, tells in enumerate(_telling(block, failing)):
+            row = failing[tells]
+            count[:, kind] = np.bincount(block.job[row], minlength=len(block.job_ids))
+            first = block.first_of(row)
+            found.row[jobs, kind] = np.where(first < 0, -1, rows.start + first)
+        balance = count[:, _WEAK - 1] - count[:, _WEAK]
+        found.row[jobs, _WEAK - 1][balance <= 0] = -1
+        found.row[jobs, _WEAK][balance >= 0] = -1
+    return found
+
+
+def _telling(block: Arrays, row: Ints) -> list[Bools]:
+    """For each kind of evidence, which of the rows (all with failed items) have it."""
+    processed, total, failed = (_counts(counts[row]) for counts in (block.processed, block.total, block.failed))
+    both = processed + failed
+    job_end = block.last[block.job[row]]
+    went_through = block.is_status(schema.FINISHED_STATUSES)[row] & (row == job_end) & (total > 0)
+    is_last_total = (total > 0) & (block.total[row] == block.total[job_end])
+    stood = (block.steps(block.total)[row] == 0) & (row != block.head[row])
+    ended = block.is_status(schema.TERMINAL_STATUSES)[row]
+    has_fallen = block.so_far(block.steps(_counts(block.processed)) < 0)[row] > 0
+    fits_both, fits_alone = _fits(block.percentage[row], both, total), _fits(block.percentage[row], processed, total)
+    return [
+        went_through & (both == total),
+        went_through & (processed == total),
+        is_last_total & (stood | ended) & (both > total) & (processed <= total),
+        (failed > processed) & ~has_fallen,
+        fits_both & ~fits_alone & (both <= total),
+        fits_alone & ~fits_both & (both <= total),
+    ]
+
+
+def _fits(percentage: npt.NDArray[np.float64], items: Ints, total: Ints) -> Bools:
+    """Whether the percentage may be items / total, rounded to its last decimal (none, one or two), or down."""
+    quotient = 100.0 * items / np.maximum(total, 1)
+    unit = np.where(percentage == np.rint(percentage), 1.0, np.where(_is_tenths(percentage), 0.1, 0.01))
+    ahead = percentage - quotient
+    return (total > 0) & (ahead > -unit) & (ahead <= unit / 2 + 1e-9)
+
+
+def _is_tenths(percentage: npt.NDArray[np.float64]) -> Bools:
+    tenths = 10 * np.clip(percentage, -1000, 1000)
+    return np.abs(tenths - np.rint(tenths)) < 1e-9
+
+
+def _decide(found: _Found) -> tuple[Bools, Ints]:
+    """Per job the rule, and the kind of evidence for it; beyond the kinds: the other jobs'; -1: nothing."""
+    has = found.row >= 0
+    strong = has[:, :_WEAK].any(axis=1)
+    source = np.where(strong, np.argmax(has[:, :_WEAK], axis=1), -1)
+    inclusive = int(_INCLUSIVE[source[strong]].sum())
+    disjoint = int(strong.sum()) - inclusive
+    majority = inclusive > disjoint
+    from_others = ~strong & ~found.nothing_failed & (inclusive != disjoint)
+    weak = ~strong & ~from_others & has[:, _WEAK]
+    source = np.where(from_others, len(_EVIDENCE), np.where(weak, _WEAK, source))
+    return np.where(source < 0, majority, np.append(_INCLUSIVE, majority)[source]), source
+
+
+def _told(arrays: Arrays, found: _Found, job: int, source: Ints) -> str:
+    kind = int(source[job])
+    if found.nothing_failed[job]:
+        return "undecided: nothing failed; both rules give the same numbers"
+    if kind < 0:
+        return "undecided: no sample tells the rules apart; taken as disjoint"
+    own = [other for other in range(_WEAK) if found.row[job, other] >= 0]
+    if kind == len(_EVIDENCE):
+        strong = source[(source >= 0) & (source < _WEAK)]
+        inclusive = int(_INCLUSIVE[strong].sum())
+        rule = inclusive > len(strong) - inclusive
+        agree = inclusive if rule else len(strong) - inclusive
+        words = f"from the other jobs in the frame: {_RULES[rule]} in {agree} of {len(strong)}"
+    else:
+        rule = _EVIDENCE[kind].includes_failed
+        words = _words(arrays, kind, int(found.row[job, kind]))
+    against = [other for other in own if _EVIDENCE[other].includes_failed != rule]
+    return "; against it: ".join([words, *(_words(arrays, other, int(found.row[job, other])) for other in against)])
+
+
+def _words(arrays: Arrays, kind: int, row: int) -> str:
+    return _EVIDENCE[kind].words.format(
+        processed=arrays.processed[row],
+        failed=arrays.failed[row],
+        total=arrays.total[row],
+        percentage=arrays.percentage[row],
+        time=pd.Timestamp(int(arrays.time_ns[row]), tz="UTC").strftime("%H:%M:%S UTC"),
+    )
+
+
+# -- counters ------------------------------------------------------------------------------------------------------
+
+
+def _counts(counter: Ints) -> Ints:
+    return np.clip(counter, -_MOST_ITEMS, _MOST_ITEMS)
+
+
+def finished_as_served(block: Arrays, includes_failed: Bools) -> Ints:
+    """Finished items by the service's counters, falls and all [items] (n)."""
+    adds = np.repeat(~includes_failed, np.diff(block.edges))
+    return _counts(block.processed) + np.where(adds, _counts(block.failed), 0)
+
+
+def fell(block: Arrays) -> Bools:
+    """Whether a counter of items is less than in the job's sample before (n)."""
+    return (block.steps(_counts(block.processed)) < 0) | (block.steps(_counts(block.failed)) < 0)
+
+
+@dataclass(frozen=True)
+class Work:
+    """The counters of n samples with their falls removed.
+
+    Attributes
+    ----------
+    finished, failed
+        Items since the job's sample before this one: the rise of the counter, 0 where it fell and at the job's first
+        sample [items] (n).
+    finished_before, failed_before
+        What the service had counted by the job's first sample [items] (k).
+    """
+
+    finished: Ints
+    failed: Ints
+    finished_before: Ints
+    failed_before: Ints
+
+
+def work(block: Arrays, includes_failed: Bools) -> Work:
+    """Items finished and failed from sample to sample, by the rule of each job."""
+    finished, failed = finished_as_served(block, includes_failed), _counts(block.failed)
+    return Work(
+        finished=np.maximum(block.steps(finished), 0),
+        failed=np.maximum(block.steps(failed), 0),
+        finished_before=np.maximum(finished[block.first], 0),
+        failed_before=np.maximum(failed[block.first], 0),
+    )
