@@ -1,0 +1,121 @@
+"""How many fail: failed over finished items, with the interval that the counts allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mops_analysis.errors import SchemaError
+from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, Ints, Window, by_block, nanoseconds
+from mops_analysis.metrics.counting import includes_failed, work
+
+
+def failure_rate(
+    samples: pd.DataFrame,
+    *,
+    processed_includes_failed: IncludesFailed = "auto",
+    window: float | str | pd.Timedelta | None = None,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Share of finished items that failed, at each sample: since the start, or over a trailing window.
+
+    The cumulative rate is the job's verdict; the windowed one shows whether it gets worse. Failures often come in
+    clusters (a bad batch at the start), so an early rate is no forecast, and the interval, which takes items for
+    independent, is then too narrow.
+
+    Parameters
+    ----------
+    samples
+        Frame as in `schema`, n rows.
+    processed_includes_failed
+        The counting rule, see `counting`: it decides what "finished" means.
+    window
+        Width of the trailing window of clock time, in seconds or as a pandas offset string; None for the whole job.
+    confidence
+        Coverage of the interval, between 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        n rows with the index of `samples`: `job_id`, `sampled_at`; `failed` and `finished`, float64, in the window or
+        since the job's start [items]; `failure_rate`, `failure_rate_low`, `failure_rate_high`, float64, ratios 0-1,
+        NaN where nothing finished, and where the counts contradict each other (more failed than finished); `label`
+        where the samples have one.
+
+    Raises
+    ------
+    SchemaError
+        If the frame is no samples frame, the window no duration, or the confidence no share.
+
+    Notes
+    -----
+    Since the start: what the service had counted by the job's first sample, plus all rises since; a fall takes nothing
+    back. In a window, cut at the job's first sample: the rise of both counters, which run straight from sample to
+    sample, so counts at its left edge are fractions of items.
+
+    The interval is Wilson's: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+    JASA 22 (1927) 209-212, by `statsmodels.stats.proportion.proportion_confint`.
+
+    Examples
+    --------
+    >>> from mops_analysis.schema import to_frame
+    >>> frame = to_frame([{"job_id": "job-1", "sampled_at": f"2026-11-18T14:0{minute}:00Z", "status": "in_progress",
+    ...                    "progress_percentage": 10 * minute, "processed_items": items, "total_items": 100,
+    ...                    "failed_items": failed, "latency_s": 0.1}
+    ...                   for minute, items, failed in [(0, 0, 0), (1, 10, 0), (2, 18, 2)]])
+    >>> failure_rate(frame)["failure_rate"].tolist()
+    [nan, 0.0, 0.1]
+    >>> failure_rate(frame, window="1min")["failure_rate"].tolist()
+    [nan, 0.0, 0.2]
+    """
+    arrays = Arrays.of(samples)
+    check_confidence(confidence)
+    width = None if window is None else nanoseconds(window, "window")
+
+    def formula(block: Arrays, includes_failed: Bools) -> Mapping[str, npt.NDArray[np.generic]]:
+        failed, finished = _counts(block, includes_failed, width)
+        rate, low, high = wilson(failed, finished, confidence)
+        return {
+            "failed": failed,
+            "finished": finished,
+            "failure_rate": rate,
+            "failure_rate_low": low,
+            "failure_rate_high": high,
+        }
+
+    return arrays.frame(by_block(arrays, formula, includes_failed(arrays, processed_includes_failed)))
+
+
+def check_confidence(confidence: float) -> None:
+    """Raise SchemaError unless it is a share between 0 and 1."""
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 < confidence < 1:
+        raise SchemaError(f"confidence: expected a share between 0 and 1 such as 0.95, got {confidence!r}")
+
+
+def _counts(block: Arrays, includes_failed: Bools, width: int | None) -> tuple[Floats, Floats]:
+    done = work(block, includes_failed)
+    failed, finished = block.so_far(done.failed), block.so_far(done.finished)
+    if width is not None:
+        window = Window.before(block, block.so_far(block.step_ns), width)
+        return window.rise(failed), window.rise(finished)
+    rows = np.diff(block.edges)
+    return (
+        (failed + np.repeat(done.failed_before, rows)).astype(np.float64),
+        (finished + np.repeat(done.finished_before, rows)).astype(np.float64),
+    )
+
+
+def wilson(failed: Floats | Ints, finished: Floats | Ints, confidence: float) -> tuple[Floats, Floats, Floats]:
+    """Share failed / finished with its Wilson interval; NaN where nothing finished, or less than failed."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    # Counts at a window's edge are interpolated: where all failed, the two may differ in the last bit.
+    says = (finished > 0) & (failed <= finished * (1 + 1e-12))
+    of, out_of = np.minimum(failed[says], finished[says]), finished[says]
+    rate, low, high = (np.full(len(failed), np.nan) for _ in range(3))
+    rate[says] = of / out_of
+    low[says], high[says] = proportion_confint(of, out_of, alpha=1 - confidence, method="wilson")
+    return rate, np.clip(low, 0, rate), np.clip(high, rate, 1)
