@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, urlsplit
 
 import certifi
 from requests.utils import get_environ_proxies, select_proxy
@@ -298,18 +298,18 @@ def redact(text: str, secrets: Iterable[Secret]) -> str:
 
 
 def _forms(value: str) -> set[str]:
-    values = {value, value.rpartition(" ")[2]}
-    forms = set(values)
-    for one in values:
-        raw = one.encode()
-        forms |= {quote(one, safe=""), quote_plus(one), html.escape(one), json.dumps(one)[1:-1], raw.hex()}
-        # Three alignments: a secret inside a longer encoded text, "user:secret" say, starts anywhere in a group of 3.
-        for lead in range(3):
-            whole = base64.b64encode(b"\0" * lead + raw).decode()
-            inner = whole[lead + 1 if lead else 0 : (lead + len(raw)) * 4 // 3]
-            forms |= {inner, inner.replace("+", "-").replace("/", "_")}
+    # Of "Bearer abc", abc is the secret.
+    secret = value.rpartition(" ")[2]
+    data = secret.encode()
+    escaped = json.dumps(secret)[1:-1]
+    forms = {quote(secret, safe=""), html.escape(secret), escaped, escaped.replace("/", r"\/"), data.hex()}
+    # Three alignments: inside a longer encoded text, "user:secret" say, a secret starts anywhere in a group of 3.
+    for lead in range(3):
+        whole = base64.b64encode(b"\0" * lead + data).decode()
+        inner = whole[lead + 1 if lead else 0 : (lead + len(data)) * 4 // 3]
+        forms |= {inner, inner.replace("+", "-").replace("/", "_")}
     # What base64 leaves of a short secret is too little to tell from a word.
-    return {form for form in forms if form in values or len(form) >= _PIECE}
+    return {secret} | {form for form in forms if len(form) >= _PIECE}
 
 
 def proxy_for(base_url: str) -> Secret | None:

@@ -246,6 +246,12 @@ class FaultyServer:
             thread.join(5)
         self._listener.close()
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open now."""
+        with self._lock:
+            return len(self._sockets)
+
     def of(self, job_id: str) -> list[Request]:
         """The requests for one job."""
         return [request for request in self.requests if request.job_id == job_id]

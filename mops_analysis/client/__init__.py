@@ -273,8 +273,7 @@ class JobStatusClient:
         except ConfigurationError as error:
             return PollError(self._shown(str(error)), kind="auth", job_id=job_id)
         if isinstance(reply, Failure):
-            failed = ReplyError if reply.kind == "decode" else ConnectionFailed
-            return failed(self._shown(reply.detail), kind=reply.kind, job_id=job_id)
+            return ConnectionFailed(self._shown(reply.detail), kind=reply.kind, job_id=job_id)
         outcome = self._judge(reply, job_id)
         # After anything odd, the next reply on this connection might be a late one.
         if not isinstance(outcome, JobStatus) and reply.status < 400:
@@ -285,7 +284,7 @@ class JobStatusClient:
         body = decoded_body(reply)
         if reply.status != 200:
             kind, detail = kind_of(reply.status), reason_of(reply)
-        elif not reply.is_whole or (body is not None and len(body) > MAX_BODY_BYTES):
+        elif len(body or reply.body) > MAX_BODY_BYTES:
             kind, detail = "too_large", f"expected some 200 bytes, got more than {MAX_BODY_BYTES}"
         elif body is None:
             kind, detail = "decode", "the body is not what its Content-Encoding says"

@@ -114,8 +114,15 @@ def _one_line(text: str) -> str:
 
 def _without_markup(page: str) -> str:
     # Linear in the page, which no pattern with "anything up to" is on a hostile one.
-    tags = (piece.partition(">") for piece in page.split("<"))
-    texts = (text for tag, _, text in tags if not tag.lower().startswith(("script", "style")))
+    texts, is_code = [], False
+    for piece in page.split("<"):
+        tag, _, text = piece.partition(">")
+        if tag.lower().startswith(("script", "style")):
+            is_code = True
+        elif tag.lower().startswith(("/script", "/style")):
+            is_code = False
+        if not is_code:
+            texts.append(text)
     return html.unescape(" ".join(texts))
 
 

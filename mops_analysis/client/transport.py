@@ -45,7 +45,7 @@ class Reply:
 
 
 class Failure(NamedTuple):
-    """Why there is no reply: kind "connection", "timeout", "tls" or "decode", and the reason, not yet redacted."""
+    """Why there is no reply: kind "connection", "timeout" or "tls", and the reason, not yet redacted."""
 
     kind: str
     detail: str
@@ -323,6 +323,9 @@ def _read_body(raw: Any) -> tuple[bytes, bool]:
             body += chunk
             if len(body) > MAX_BODY_BYTES:
                 return bytes(body), False
+    except urllib3.exceptions.DecodeError:
+        # It looks at Content-Encoding also where told not to decode, and refuses a long list.
+        return b"", False
     except Exception:
         # An error's status says enough without its body.
         if raw.status == 200:
@@ -336,8 +339,6 @@ def _failure(error: Exception) -> Failure:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Failure("tls", f"certificate verify failed: {cause.verify_message}")
-        if isinstance(cause, urllib3.exceptions.DecodeError):
-            return Failure("decode", "the content encoding cannot be undone")
     if any(isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError) for cause in causes):
         progress = "no whole reply" if _budget.has_received else "no reply" if _budget.is_connected else "no connection"
         return Failure("timeout", f"{progress} after {time.monotonic() - _budget.started_at:.1f} s")
