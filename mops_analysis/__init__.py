@@ -13,7 +13,30 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    # For type checkers and editors; at run time `_HOMES` below says the same, lazily. A test compares the two.
+    from mops_analysis.charts import plot_eta, plot_failure_rate, plot_progress, plot_throughput
+    from mops_analysis.client import JobStatusClient
+    from mops_analysis.credentials import Secret
+    from mops_analysis.dashboard import JobPicker, dashboard
+    from mops_analysis.errors import ConfigurationError, MopsError, PollError, SchemaError, StoreError
+    from mops_analysis.files import load_example, read_samples
+    from mops_analysis.metrics import (
+        anomalies,
+        counting,
+        eta,
+        eta_backtest,
+        failure_rate,
+        summary,
+        throughput,
+        throughput_by,
+    )
+    from mops_analysis.report import export, report
+    from mops_analysis.sampler import Sampler
+    from mops_analysis.schema import JobStatus
+    from mops_analysis.store import SampleStore
 
 __version__ = "0.1.0"
 

@@ -1,0 +1,257 @@
+"""`mops` in processes of its own, against the simulator."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import mops_analysis as mops
+from mops_analysis.simulator import STORIES, Simulator
+
+CANARY = "canary-4f1d-token"
+
+
+def run(*arguments, cwd, url="http://127.0.0.1:9", timeout=60, **environment):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MERCHANTOPS_")}
+    return subprocess.run(
+        [sys.executable, "-m", "mops_analysis", *arguments],
+        cwd=cwd,
+        env=kept | {"MERCHANTOPS_API_URL": url} | environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    with Simulator(speed=600, token=CANARY) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def slow_simulator():
+    with Simulator(speed=1) as running:
+        yield running
+
+
+def test_watch_ends_for_every_story(tmp_path, simulator):
+    """Every story ends by itself, with the exit code of its end and its last state as JSON; all samples are kept."""
+    job_ids = simulator.job_ids
+    assert len(job_ids) == len(STORIES)
+    done = run(
+        "watch",
+        *job_ids,
+        "--interval",
+        "0.3",
+        "--timeout",
+        "60",
+        cwd=tmp_path,
+        url=simulator.url,
+        MERCHANTOPS_TOKEN=CANARY,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["job_id"] for line in lines] == job_ids
+    assert {line["outcome"] for line in lines} == {"ended", "awaiting_review"}
+    assert done.returncode == 5  # some of them ended badly
+    assert "Traceback" not in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    samples = mops.read_samples(tmp_path / "samples.db")
+    last = samples.groupby("job_id").tail(1).set_index("job_id")
+    for line in lines:
+        assert last.loc[line["job_id"], "processed_items"] == line["processed_items"]
+        assert last.loc[line["job_id"], "status"] == line["status"].lower()
+
+
+@pytest.mark.parametrize(
+    ("job_id", "options", "code", "outcome"),
+    [
+        ("clean-import-1", (), 0, "ended"),
+        ("partial-success-1", (), 5, "ended"),
+        ("cancelled-1", (), 5, "ended"),
+        ("stuck-in-review-1", (), 0, "awaiting_review"),
+        ("stuck-in-review-1", ("--fail-on-review",), 5, "awaiting_review"),
+        ("nobody", (), 5, "not_found"),
+    ],
+)
+def test_the_exit_code_says_how_a_watch_ended(tmp_path, simulator, job_id, options, code, outcome):
+    """The exit codes of the official command line: 0 well, 5 badly, 7 timeout."""
+    time.sleep(max(0.0, 6.0 - (time.monotonic() - simulator_started)))  # by then the stories have ended
+    done = run(
+        "watch", job_id, "--interval", "0.2", *options, cwd=tmp_path, url=simulator.url, MERCHANTOPS_TOKEN=CANARY
+    )
+    assert done.returncode == code, done.stderr
+    assert json.loads(done.stdout)["outcome"] == outcome
+
+
+simulator_started = time.monotonic()
+
+
+def test_a_job_that_runs_on_is_timed_out(tmp_path, slow_simulator):
+    """The timeout exits with 7, with the last seen state as JSON."""
+    done = run("watch", "clean-import-1", "--interval", "0.2", "--timeout", "1", cwd=tmp_path, url=slow_simulator.url)
+    assert done.returncode == 7, done.stderr
+    assert json.loads(done.stdout)["outcome"] == "timed_out"
+    assert json.loads(done.stdout)["total_items"] > 0
+
+
+def test_a_wrong_credential_is_told_apart(tmp_path, simulator):
+    """401 exits with 3, and neither the credential nor a traceback is shown."""
+    done = run("watch", "clean-import-1", cwd=tmp_path, url=simulator.url, MERCHANTOPS_TOKEN="wrong-canary")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["outcome"] == "auth"
+    assert "wrong-canary" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "usage"),
+        (("watch",), 2, "JOB_ID"),
+        (("watch", "a", "--interval", "0"), 2, "number above zero"),
+        (("watch", ".."), 8, "job id"),
+        (("watch", "a", "--store", "nowhere/samples.db"), 8, "folder exists"),
+        (("jobs", "--store", "missing.db"), 8, "no such file"),
+        (("chart", "progress", "--store", "missing.db", "--out", "a.png"), 8, "no such file"),
+        (("chart", "pie", "--out", "a.png"), 2, "invalid choice"),
+    ],
+)
+def test_local_faults_send_nothing_and_say_what_is_wrong(tmp_path, arguments, code, message):
+    """Wrong usage exits with 2, a local fault with 8; one clear line, no traceback."""
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_service_that_is_away_is_waited_for_until_the_timeout(tmp_path):
+    """Nobody listens: the polls fail, are kept, and the watch times out with 7."""
+    done = run("watch", "a", "--interval", "0.2", "--timeout", "1", cwd=tmp_path)
+    assert done.returncode == 7
+    assert json.loads(done.stdout)["outcome"] == "timed_out"
+    with mops.SampleStore(tmp_path / "samples.db") as store:
+        assert set(store.read_polls()["outcome"]) == {"connection"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_watch_within_a_second(tmp_path, slow_simulator, number):
+    """Out within a second, no traceback, what was seen is printed, the store is whole."""
+    environment = os.environ | {"MERCHANTOPS_API_URL": slow_simulator.url}
+    arguments = [sys.executable, "-m", "mops_analysis", "watch", "clean-import-1", "--interval", "0.2"]
+    with subprocess.Popen(
+        arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert "clean-import-1" in process.stderr.readline()
+        time.sleep(0.5)
+        asked = time.monotonic()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+        assert time.monotonic() - asked < 1.5
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert json.loads(out)["outcome"] == "stopped"
+    with mops.SampleStore(tmp_path / "samples.db") as store:
+        assert len(store.read_samples()) == json.loads(out)["polls"]
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    path = tmp_path_factory.mktemp("example") / "example.csv"
+    mops.export(mops.load_example(), path)
+    return path
+
+
+def test_jobs_lists_a_line_each(tmp_path, example):
+    """One line per job with status, share done and forecast."""
+    done = run("jobs", "--store", str(example), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.rstrip().splitlines()
+    assert len(lines) == 1 + mops.load_example()["job_id"].nunique()
+    assert re.search(r"completed .* 100%", done.stdout)
+
+
+@pytest.mark.parametrize("kind", ["progress", "throughput", "eta", "failures"])
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_chart_writes_a_picture(tmp_path, example, kind, suffix):
+    """Each chart in each format; the path is the one line on stdout."""
+    job_id = mops.load_example()["job_id"].iloc[0]
+    name = f"{kind}.{suffix}"
+    done = run("chart", kind, job_id, "--store", str(example), "--out", name, "--tz", "Europe/Berlin", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == name
+    start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix]
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("what", ["samples", "summary", "throughput", "eta", "failures", "anomalies", "counting"])
+def test_export_writes_a_table(tmp_path, example, what):
+    """Each table comes with the columns that its function gives."""
+    done = run("export", "--store", str(example), "--what", what, "--out", "t.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    header = (tmp_path / "t.csv").read_text().splitlines()[0]
+    assert header.startswith("job_id,")
+
+
+def test_report_writes_one_file(tmp_path, example):
+    """The report is one HTML file for the jobs that were asked for."""
+    job_id = mops.load_example()["job_id"].iloc[0]
+    done = run("report", job_id, "--store", str(example), "--out", "r.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert job_id in (tmp_path / "r.html").read_text()
+
+
+def test_doctor_asks_once_and_shows_no_secret(tmp_path, simulator):
+    """The doctor says what is set, never its value, and whether the service takes it."""
+    done = run("doctor", cwd=tmp_path, url=simulator.url, MERCHANTOPS_TOKEN=CANARY)
+    assert done.returncode == 0, done.stdout
+    assert "takes the credential" in done.stdout
+    assert CANARY not in done.stdout + done.stderr
+    assert run("doctor", cwd=tmp_path, url=simulator.url).returncode == 3
+    away = run("doctor", cwd=tmp_path)
+    assert away.returncode == 7
+    assert "connection" in away.stdout
+
+
+def test_simulate_serves_until_it_is_stopped(tmp_path):
+    """The address is the one line on stdout; with --auth the token is asked for; SIGTERM ends it cleanly."""
+    environment = os.environ | {"MERCHANTOPS_TOKEN": CANARY}
+    arguments = [sys.executable, "-m", "mops_analysis", "simulate", "--auth", "--speed", "60"]
+    with subprocess.Popen(
+        arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        url = process.stdout.readline().strip()
+        try:
+            with mops.JobStatusClient(base_url=url, token=CANARY) as client:
+                assert client.fetch_status("clean-import-1").job_id == "clean-import-1"
+            with mops.JobStatusClient(base_url=url) as client, pytest.raises(mops.PollError, match="auth"):
+                client.fetch_status("clean-import-1")
+        finally:
+            process.terminate()
+            _, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert CANARY not in err
+
+
+def test_demo_goes_the_whole_way(tmp_path):
+    """Six jobs from HTTP to a report in under a minute: store, tables, charts, report; a second time too."""
+    started = time.monotonic()
+    done = run("demo", "--out", "out", cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < 60
+    folder = tmp_path / "out"
+    names = {path.name for path in folder.iterdir()}
+    tables = {f"{what}.csv" for what in ("summary", "samples", "throughput", "eta", "failures", "anomalies")}
+    pictures = {
+        f"{kind}.{suffix}" for kind in ("progress", "throughput", "eta", "failures") for suffix in ("png", "svg")
+    }
+    assert tables | pictures | {"report.html"} <= names
+    [store] = folder.glob("samples-*.db")
+    assert mops.read_samples(store)["job_id"].nunique() == 6
+    assert "completed" in done.stderr
+    assert done.stdout.strip() == str(folder)
