@@ -1,0 +1,435 @@
+"""The sheet that a chart is drawn on: its Axes, words, frames, panels, and what it says to those who cannot see it."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import html
+import io
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from mops_analysis.charts import clock
+from mops_analysis.charts.lines import Floats, draw_line
+from mops_analysis.charts.palette import DASHES, MARKERS, Theme
+from mops_analysis.charts.tracks import Track, elided
+
+#: Up to so many jobs share one Axes, told apart by colour, dash and marker.
+OVERLAY_MOST = 6
+#: Up to so many get a panel each; more are drawn as thin lines without names.
+PANELS_MOST = 24
+
+_WIDTH, _HEIGHT = 9.2, 4.5  # inches
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.85, 1.65, 0.95, 0.62  # margins in inches: room for words, so nothing need be measured
+_DPI = 100
+_TEXT = 8.5
+
+View = TypeVar("View")
+
+
+class ChartAxes(Axes):
+    """Axes that a notebook shows as a picture with alt text when they are the last expression of a cell.
+
+    A figure that pyplot knows is shown by pyplot; this one is known to nobody else, so nothing is drawn twice and
+    nothing stays behind.
+    """
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        figure = self.get_figure(root=True)
+        assert figure is not None  # noqa: S101  removed Axes have no figure, and IPython falls back on the repr
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=1.6 * figure.dpi, facecolor=figure.get_facecolor())
+        picture = base64.b64encode(buffer.getvalue()).decode("ascii")
+        width = round(figure.get_figwidth() * figure.dpi)
+        image = f'<img alt="{html.escape(alt_text(self))}" width="{width}" src="data:image/png;base64,{picture}">'
+        return {"text/plain": alt_text(self), "image/png": picture, "text/html": f"<figure>{image}</figure>"}
+
+
+def alt_text(ax: Axes) -> str:
+    """Say in words what a chart shows, for those who cannot see it.
+
+    Parameters
+    ----------
+    ax
+        What a `plot_*` function returned.
+
+    Returns
+    -------
+    str
+        One or two sentences made from the numbers drawn; empty for Axes that no `plot_*` function has drawn on.
+    """
+    return str(ax.get_label())
+
+
+def new_axes(theme: Theme, *, width: float = _WIDTH, height: float = _HEIGHT) -> Axes:
+    """Make a figure of its own of a size [inches], unknown to pyplot, with fixed margins."""
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=theme.paper)
+    FigureCanvasAgg(figure)
+    place = (_LEFT / width, _BOTTOM / height, 1 - (_LEFT + _RIGHT) / width, 1 - (_TOP + _BOTTOM) / height)
+    return figure.add_axes(place, axes_class=ChartAxes)
+
+
+def open_axes(ax: Axes | None, theme: Theme) -> Axes:
+    """Return the Axes to draw on, dressed in the theme: the caller's, or new ones."""
+    ax = new_axes(theme) if ax is None else ax
+    ax.figure.set_facecolor(theme.paper)
+    dress(ax, theme)
+    return ax
+
+
+def dress(ax: Axes, theme: Theme) -> None:
+    """Give Axes the colours of the theme: two spines, horizontal grid lines below the data."""
+    ax.set_facecolor(theme.paper)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(theme.faint)
+    ax.tick_params(which="both", color=theme.faint, labelcolor=theme.muted, labelsize=8, length=3)
+    ax.grid(visible=True, axis="y", color=theme.grid, linewidth=0.8)
+    ax.grid(visible=False, axis="x")
+    ax.set_axisbelow(True)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set(color=theme.muted, fontsize=_TEXT)
+
+
+def _columns(ax: Axes, fontsize: float) -> int:
+    """How many characters fit beside one another over the Axes."""
+    inches = ax.get_window_extent().width / ax.figure.dpi
+    return max(20, int(inches * 72 / (0.54 * fontsize)))
+
+
+def write_title(ax: Axes, question: str, method: str, theme: Theme, *, above: float = 0.0) -> None:
+    """Write the question as title and the method as subtitle, `above` points clear of the Axes."""
+    lines = textwrap.wrap(method, _columns(ax, _TEXT)) or [""]
+    ax.annotate(
+        "\n".join(lines),
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, above + 6),
+        textcoords="offset points",
+        va="bottom",
+        fontsize=_TEXT,
+        color=theme.muted,
+        linespacing=1.3,
+        annotation_clip=False,
+    )
+    pad = above + 10 + len(lines) * _TEXT * 1.35
+    ax.set_title(question, loc="left", fontsize=12, fontweight="bold", color=theme.ink, pad=pad)
+
+
+def note(ax: Axes, text: str, theme: Theme, **place: Any) -> None:
+    """Write small text on paper of its own, so that lines below it do not make it illegible."""
+    style: dict[str, Any] = {"fontsize": 8, "color": theme.ink, "linespacing": 1.25, "zorder": 6} | place
+    box = {"boxstyle": "square,pad=0.15", "facecolor": theme.paper, "edgecolor": "none", "alpha": 0.8}
+    ax.annotate(text, bbox=box, **style)
+
+
+def close_empty(ax: Axes, question: str, subject: str, theme: Theme) -> Axes:
+    """Say that there is nothing to draw."""
+    write_nothing(ax, "no samples", theme)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_xlabel("clock time")
+    write_title(ax, question, "nothing to show yet", theme)
+    ax.set_label(f"{subject}: no samples.")
+    return ax
+
+
+def write_nothing(ax: Axes, text: str, theme: Theme) -> None:
+    """Say in the middle of the Axes why there is nothing to see."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=theme.muted, fontsize=10)
+
+
+def count_text(value: float, _: int | None = None) -> str:
+    """Say a count on an axis: 800, 12k, 1.5M.
+
+    Examples
+    --------
+    >>> count_text(800), count_text(12_000), count_text(1_500_000)
+    ('800', '12k', '1.5M')
+    """
+    for least, size, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def number_text(value: float) -> str:
+    """Say a number with three digits that count, or all of a whole number.
+
+    Examples
+    --------
+    >>> number_text(15.27), number_text(0.01234), number_text(48000)
+    ('15.3', '0.0123', '48,000')
+    """
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def count_axis(ax: Axes) -> None:
+    """Tick the y axis in whole items."""
+    ax.yaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True, steps=[1, 2, 2.5, 5, 10]))
+    ax.yaxis.set_major_formatter(ticker.FuncFormatter(count_text))
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """How the line of one job looks."""
+
+    color: str
+    linestyle: str | tuple[float, tuple[float, ...]]
+    marker: str
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """The properties of its line."""
+        return {"color": self.color, "linestyle": self.linestyle}
+
+
+def strokes(count: int, theme: Theme) -> list[Stroke]:
+    """Return how the lines of 1 to 6 jobs look."""
+    if count == 1:
+        return [Stroke(theme.main, DASHES[0], MARKERS[0])]
+    return [Stroke(*look) for look in zip(theme.series[:count], DASHES, MARKERS, strict=False)]
+
+
+def set_time_limits(ax: Axes, tracks: Sequence[Track], *, until: float = -np.inf) -> None:
+    """Set the x limits to all samples, and to `until` where that is later; a single moment gets a minute around it."""
+    low = min(float(track.x[0]) for track in tracks)
+    high = max(until, *(float(track.x[-1]) for track in tracks))
+    if low == high:
+        low, high = low - 0.5 / 1440, high + 0.5 / 1440
+    ax.set_xlim(low, high + 0.005 * (high - low))
+
+
+def dress_time(ax: Axes, tracks: Sequence[Track], zone: dt.tzinfo, unit: str | None, theme: Theme) -> float:
+    """Tick and label the x axis: a clock in the zone, or elapsed time in the unit.
+
+    Returns
+    -------
+    float
+        The height that the words above the Axes take [points].
+    """
+    if unit is not None:
+        clock.draw_elapsed_axis(ax.xaxis)
+        ax.set_xlabel(f"elapsed since the job's first sample [{unit}]")
+        return 0.0
+    clock.draw_clock_axis(ax.xaxis, zone)
+    ax.set_xlabel(clock.clock_label(zone, min(float(track.x[0]) for track in tracks), ax.get_xlim()[1]))
+    if not OVERLAY_MOST < len(tracks) <= PANELS_MOST:
+        clock.draw_midnights(ax, zone, theme)
+    if len(tracks) > 1:
+        return 0.0
+    clock.draw_elapsed_top(ax, float(tracks[0].x[0]), theme)
+    return 16.0
+
+
+def hatch_gaps(ax: Axes, track: Track, theme: Theme, *, line: tuple[Floats, Floats] | None = None) -> None:
+    """Hatch the gaps of a job, each with its length where there is room.
+
+    `line` is what is drawn, its values as shares of the height: the words go where it is not. Without it, no words.
+    """
+    low, high = ax.get_xlim()
+    points = ax.get_window_extent().width * 72 / ax.figure.dpi
+    for start in track.gaps:
+        left, right = track.x[start], track.x[start + 1]
+        hatched = Rectangle((left, 0), right - left, 1, transform=ax.get_xaxis_transform(), facecolor="none")
+        hatched.set(edgecolor=theme.hatch, hatch="////", linewidth=0, zorder=0.6, label="no samples")
+        ax.add_patch(hatched)
+        if line is None or (right - left) / (high - low) * points < 36:
+            continue
+        x, share = line
+        near = share[(x >= left - 0.05 * (high - low)) & (x <= right + 0.05 * (high - low))]
+        bottom = bool(np.nanmean(near) > 0.5) if np.isfinite(near).any() else True
+        place = {"xy": ((left + right) / 2, 0.05 if bottom else 0.86), "xycoords": ("data", "axes fraction")}
+        text = f"no samples\n{clock.duration_text(track.span_s(int(start)))}"
+        note(ax, text, theme, color=theme.muted, ha="center", va="bottom" if bottom else "top", **place)
+
+
+@dataclass(frozen=True)
+class EndLabel:
+    """Words at the right end of a line."""
+
+    y: float
+    text: str
+    stroke: Stroke | None = None
+
+
+def write_end_labels(ax: Axes, labels: Sequence[EndLabel], theme: Theme) -> None:
+    """Write labels right of the Axes at the height of their lines, moved apart where they would touch."""
+    low, high = ax.get_ylim()
+    points = ax.get_window_extent().height * 72 / ax.figure.dpi
+    wanted = np.array([np.clip((label.y - low) / (high - low), 0, 1) * points for label in labels])
+    heights = np.array([(label.text.count("\n") + 1) * 8 * 1.3 + 2 for label in labels])
+    for label, height, y in zip(labels, spread(wanted, heights, points), wanted, strict=True):
+        at = (1, height / points)
+        if label.stroke is not None:
+            sample = Line2D(
+                [1.006, 1.04],
+                [height / points] * 2,
+                transform=ax.transAxes,
+                clip_on=False,
+                linewidth=2,
+                marker=label.stroke.marker,
+                markevery=[1],
+                markersize=4.5,
+                **label.stroke.line,
+            )
+            ax.add_artist(sample)
+        elif abs(height - y) > 6:
+            ax.annotate(
+                "",
+                (1, y / points),
+                xycoords="axes fraction",
+                xytext=(1.012, height / points),
+                textcoords="axes fraction",
+                arrowprops={"arrowstyle": "-", "color": theme.faint, "linewidth": 0.8},
+                annotation_clip=False,
+            )
+        ax.annotate(
+            label.text,
+            at,
+            xycoords="axes fraction",
+            xytext=(1.048 if label.stroke is not None else 1.015, height / points),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=8,
+            linespacing=1.25,
+            color=theme.ink,
+            annotation_clip=False,
+        )
+
+
+def spread(wanted: Floats, heights: Floats, room: float) -> Floats:
+    """Move labels as little as needed so that none touches another.
+
+    Parameters
+    ----------
+    wanted
+        The middle of each label, from 0 to `room`.
+    heights
+        The height of each.
+
+    Returns
+    -------
+    array
+        The new middles in the order of `wanted`.
+
+    Examples
+    --------
+    >>> spread(np.array([50.0, 52.0]), np.array([10.0, 10.0]), 100.0).tolist()
+    [46.0, 56.0]
+    """
+    order = np.argsort(wanted, kind="stable")
+    blocks: list[tuple[float, float, list[int]]] = []  # middle, height, members from low to high
+    for member in order:
+        middle, height, members = float(wanted[member]), float(heights[member]), [int(member)]
+        middle = max(min(middle, room - height / 2), height / 2)
+        while blocks and blocks[-1][0] + blocks[-1][1] / 2 > middle - height / 2:
+            below, extent, before = blocks.pop()
+            middle = (below * len(before) + middle * len(members)) / (len(before) + len(members))
+            height, members = extent + height, before + members
+            middle = max(min(middle, room - height / 2), height / 2)
+        blocks.append((middle, height, members))
+    moved = np.empty_like(wanted)
+    for middle, height, members in blocks:
+        top = middle - height / 2
+        for member in members:
+            moved[member] = top + heights[member] / 2
+            top += heights[member]
+    return moved
+
+
+def panels(
+    ax: Axes, tracks: Sequence[Track], zone: dt.tzinfo, unit: str | None, theme: Theme
+) -> Iterator[tuple[Axes, Track]]:
+    """Give each job a small panel inside the Axes, with the limits and ticks of the Axes.
+
+    The Axes keep title and axis labels and lose their own frame and ticks; the panels are their `child_axes`.
+    """
+    columns = int(np.ceil(np.sqrt(len(tracks))))
+    rows = int(np.ceil(len(tracks) / columns))
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.grid(visible=False)
+    ax.tick_params(length=0, labelleft=False, labelbottom=False)
+    ax.xaxis.labelpad, ax.yaxis.labelpad = 16, 30
+    for position, track in enumerate(tracks):
+        row, column = divmod(position, columns)
+        panel = ax.inset_axes(((column + 0.04) / columns, 1 - (row + 0.98) / rows, 0.92 / columns, 0.74 / rows))
+        dress(panel, theme)
+        panel.set_xlim(ax.get_xlim())
+        panel.set_ylim(ax.get_ylim())
+        panel.set_title(elided(track.name, 24), loc="left", fontsize=7.5, color=theme.ink, pad=2.5)
+        if unit is None:
+            clock.draw_clock_axis(panel.xaxis, zone, ticks=4)
+        else:
+            clock.draw_elapsed_axis(panel.xaxis)
+        panel.yaxis.set_major_locator(ticker.MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10]))
+        panel.yaxis.set_major_formatter(ax.yaxis.get_major_formatter())
+        last = position + columns >= len(tracks)
+        panel.tick_params(labelsize=6.5, length=2, labelleft=column == 0, labelbottom=last)
+        hatch_gaps(panel, track, theme)
+        yield panel, track
+
+
+def draw_by_count(
+    jobs: int,
+    single: Callable[[View], str],
+    overlay: Callable[[View], str],
+    panelled: Callable[[View], str],
+    crowd: Callable[[View], str],
+) -> Callable[[View], str]:
+    """Choose how to draw so many jobs."""
+    if jobs == 1:
+        return single
+    if jobs <= OVERLAY_MOST:
+        return overlay
+    return panelled if jobs <= PANELS_MOST else crowd
+
+
+def draw_crowd(ax: Axes, lines: Sequence[tuple[Floats, Floats]], theme: Theme) -> None:
+    """Draw the lines of many jobs as one artist, thin and without names."""
+    parts = [(np.append(x, np.nan), np.append(y, np.nan)) for x, y in lines]
+    x, y = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    draw_line(ax, x, y, color=theme.main, alpha=0.45, linewidth=0.8, label="jobs")
+
+
+def crowd_text(jobs: int) -> str:
+    """Say that there are too many jobs to tell apart."""
+    return f"{jobs:,} jobs, one thin line each; choose up to {PANELS_MOST} to tell them apart"
+
+
+def span_text(tracks: Sequence[Track], zone: dt.tzinfo) -> str:
+    """Say from when to when, in the zone."""
+    low, high = min(float(t.days[0]) for t in tracks), max(float(t.days[-1]) for t in tracks)
+    clocks = f"{clock.clock_text(low, zone)} to {clock.clock_text(high, zone)}"
+    return f"{clock.date_text(low, high, zone)}, {clocks} {clock.zone_text(zone, low, high)}"
+
+
+def gaps_text(tracks: Sequence[Track], zone: dt.tzinfo) -> str:
+    """Say when no samples came; for several jobs, in how many of them."""
+    if len(tracks) > 1:
+        count = sum(track.gaps.size > 0 for track in tracks)
+        return f" {count} of {len(tracks)} jobs have gaps without samples." if count else ""
+    (track,) = tracks
+    spans = [
+        f"{clock.clock_text(float(track.days[start]), zone)} to {clock.clock_text(float(track.days[start + 1]), zone)}"
+        for start in track.gaps[:3]
+    ]
+    more = f" and {track.gaps.size - 3} more times" if track.gaps.size > 3 else ""
+    return f" No samples {', '.join(spans)}{more}." if spans else ""
+
+
+def words(subject: str, tracks: Sequence[Track], zone: dt.tzinfo, parts: Sequence[str]) -> str:
+    """Put the alt text together: subject, span, what each of the first jobs does, gaps."""
+    more = [f"and {len(tracks) - len(parts)} more jobs"] if len(tracks) > len(parts) else []
+    return f"{subject}, {span_text(tracks, zone)}: {'; '.join([*parts, *more])}.{gaps_text(tracks, zone)}"

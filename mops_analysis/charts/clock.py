@@ -1,0 +1,257 @@
+"""Time on an axis: one named zone, both offsets across a change, a line at midnight, elapsed time beside it.
+
+Times are drawn as matplotlib's days since 1970-01-01 UTC; a zone is only a matter of ticks and words.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from dateutil.tz import tzlocal  # type: ignore[import-untyped]
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+
+from mops_analysis.charts.lines import Floats
+from mops_analysis.charts.palette import Theme
+from mops_analysis.errors import ConfigurationError
+
+SECONDS_PER_DAY = 86_400
+
+# Unit of an elapsed axis: name, units per day, longest span in days.
+_ELAPSED_UNITS = (("s", 86_400.0, 3 / 1440), ("min", 1440.0, 3 / 24), ("h", 24.0, 3.0), ("d", 1.0, float("inf")))
+
+
+def days_of(times: pd.Series[pd.Timestamp]) -> Floats:
+    """Return aware times as days since 1970-01-01 UTC; NaT becomes NaN."""
+    utc = times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
+    return np.where(np.isnat(utc), np.nan, utc.astype(np.int64) / (SECONDS_PER_DAY * 1e9))
+
+
+def zone_of(tz: str | dt.tzinfo | None) -> dt.tzinfo:
+    """Return the zone to show times in; None is the viewer's own.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no zone of that name.
+    """
+    if tz is None:
+        return cast(dt.tzinfo, tzlocal())
+    if isinstance(tz, dt.tzinfo):
+        return tz
+    try:
+        return zoneinfo.ZoneInfo(tz)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigurationError(f"tz: expected a zone such as 'Europe/Berlin' or 'UTC', got {tz!r}") from None
+
+
+def _local(days: float, zone: dt.tzinfo) -> dt.datetime:
+    # Through pandas, as matplotlib's own conversion refuses what lies beyond the year 9999.
+    return pd.Timestamp(round(days * SECONDS_PER_DAY * 1e6), unit="us", tz="UTC").to_pydatetime().astimezone(zone)
+
+
+def _offset(moment: dt.datetime) -> str:
+    offset = moment.utcoffset() or dt.timedelta()
+    sign = "-" if offset < dt.timedelta() else "+"
+    minutes = abs(round(offset.total_seconds() / 60))
+    return f"UTC{sign}{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def zone_text(zone: dt.tzinfo, low: float, high: float) -> str:
+    """Name a zone with its offset, or offsets where a change lies between two moments [days].
+
+    Examples
+    --------
+    >>> berlin = zoneinfo.ZoneInfo("Europe/Berlin")
+    >>> zone_text(berlin, 20775.5, 20775.6)  # 18 November 2026
+    'Europe/Berlin (UTC+01:00)'
+    >>> zone_text(berlin, 20750.5, 20751.5)  # 24 to 25 October 2026
+    'Europe/Berlin (UTC+02:00, then UTC+01:00)'
+    """
+    moments = [_local(low, zone), _local(high, zone)]
+    offsets = list(dict.fromkeys(_offset(moment) for moment in moments))
+    if isinstance(zone, tzlocal):
+        name = "local zone " + " / ".join(dict.fromkeys(str(moment.tzname()) for moment in moments))
+    else:
+        name = str(getattr(zone, "key", None) or zone)
+    if name.removeprefix("local zone ") == "UTC" and offsets == ["UTC+00:00"]:
+        return "UTC"
+    return f"{name} ({', then '.join(offsets)})"
+
+
+def clock_text(days: float, zone: dt.tzinfo, *, seconds: bool = False) -> str:
+    """Say a moment [days] as the clock on the wall has it.
+
+    Examples
+    --------
+    >>> clock_text(20775.5, dt.timezone.utc), clock_text(20775.5, dt.timezone.utc, seconds=True)
+    ('12:00', '12:00:00')
+    """
+    moment = _local(days, zone)
+    if seconds:
+        return moment.strftime("%H:%M:%S")
+    # To the nearest minute: 14:50:59 is 14:51.
+    return (moment + dt.timedelta(seconds=30)).strftime("%H:%M")
+
+
+def date_text(low: float, high: float, zone: dt.tzinfo) -> str:
+    """Say the date, or the first and the last, between two moments [days].
+
+    Examples
+    --------
+    >>> date_text(20775.2, 20775.5, dt.timezone.utc), date_text(20775.5, 20776.5, dt.timezone.utc)
+    ('Wed 18 Nov 2026', '18 Nov to 19 Nov 2026')
+    """
+    first, last = _local(low, zone), _local(high, zone)
+    if first.date() == last.date():
+        return first.strftime("%a %d %b %Y")
+    return f"{first.strftime('%d %b' if first.year == last.year else '%d %b %Y')} to {last.strftime('%d %b %Y')}"
+
+
+def duration_text(seconds: float) -> str:
+    """Say a duration in its two largest units.
+
+    Examples
+    --------
+    >>> duration_text(3142), duration_text(46), duration_text(7_260), duration_text(0.25)
+    ('52 m 22 s', '46 s', '2 h 1 m', '0.25 s')
+    """
+    if abs(seconds) < 10:
+        return f"{seconds:.2g} s"
+    sign, whole = "-" if seconds < 0 else "", round(abs(seconds))
+    sizes = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+    largest = next(position for position, (_, size) in enumerate(sizes) if whole >= size)
+    parts: list[str] = []
+    for name, size in sizes[largest : largest + 2]:
+        parts.append(f"{whole // size} {name}" if whole // size or not parts else "")
+        whole %= size
+    return sign + " ".join(part for part in parts if part)
+
+
+_STEPS_S = (
+    *(0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 15, 30),
+    *(60 * step for step in (1, 2, 5, 10, 15, 30)),
+    *(3600 * step for step in (1, 2, 3, 6, 12)),
+    *(86_400 * step for step in (1, 2, 7, 14, 28, 91, 364, 3640)),
+)
+_EPOCH = dt.datetime(1970, 1, 1)
+
+
+class ClockTicks(ticker.Locator):
+    """Ticks at round times of the wall clock, also on a day whose offset changes."""
+
+    def __init__(self, zone: dt.tzinfo, most: int) -> None:
+        self.zone = zone
+        self.most = most
+
+    def __call__(self) -> list[float]:
+        """Return the ticks between the limits as they are now [days]."""
+        assert self.axis is not None  # noqa: S101  matplotlib sets it before it asks
+        return self.tick_values(*sorted(self.axis.get_view_interval()))
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Return at most about `most` ticks between two moments [days]."""
+        step = next((s for s in _STEPS_S if (vmax - vmin) * SECONDS_PER_DAY / s <= self.most), _STEPS_S[-1])
+        first, last = ((_local(end, self.zone).replace(tzinfo=None) - _EPOCH).total_seconds() for end in (vmin, vmax))
+        walls = [_EPOCH + dt.timedelta(seconds=k * step) for k in range(int(first // step), int(last // step) + 2)]
+        days = {wall.replace(tzinfo=self.zone).timestamp() / SECONDS_PER_DAY for wall in walls}
+        return sorted(day for day in days if vmin <= day <= vmax)
+
+
+class ClockWords(ticker.Formatter):
+    """Tick labels as short as the distance between the ticks allows."""
+
+    def __init__(self, zone: dt.tzinfo) -> None:
+        self.zone = zone
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """Return the labels of all ticks [days]."""
+        step = float(np.diff(values).min()) if len(values) > 1 else 1 / 24
+        return [self._text(_local(value, self.zone), step) for value in values]
+
+    def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002  matplotlib's signature
+        """Return the label of one moment [days]."""
+        return self._text(_local(x, self.zone), 1 / 24)
+
+    @staticmethod
+    def _text(moment: dt.datetime, step: float) -> str:
+        if step > 27:
+            return moment.strftime("%d %b %Y")
+        # Below a day, midnight says which day begins.
+        if step > 0.9 or (step > 0.9 / 24 and moment.hour == moment.minute == 0):
+            return moment.strftime("%d %b")
+        if step > 0.9 / 1440:
+            return moment.strftime("%H:%M")
+        return moment.strftime("%H:%M:%S") + (f".{moment.microsecond // 1000:03d}" if step < 0.9 / 86_400 else "")
+
+
+def draw_clock_axis(axis: Axis, zone: dt.tzinfo, *, ticks: int = 7) -> None:
+    """Tick an axis that holds days as a clock in one zone."""
+    axis.set_major_locator(ClockTicks(zone, ticks))
+    axis.set_major_formatter(ClockWords(zone))
+
+
+def clock_label(zone: dt.tzinfo, low: float, high: float) -> str:
+    """Label a clock axis: its zone with offset, and the date."""
+    return f"clock time, {zone_text(zone, low, high)}, {date_text(low, high, zone)}"
+
+
+def draw_midnights(ax: Axes, zone: dt.tzinfo, theme: Theme) -> None:
+    """Draw a dated line at each midnight inside the limits, where there are at most four."""
+    low, high = ax.get_xlim()
+    first = _local(low, zone).date()
+    count = (_local(high, zone).date() - first).days
+    for day in range(1, count + 1) if count <= 4 else ():
+        midnight = dt.datetime.combine(first + dt.timedelta(days=day), dt.time(), tzinfo=zone)
+        position = midnight.timestamp() / SECONDS_PER_DAY
+        ax.axvline(position, color=theme.faint, linewidth=0.8, zorder=1)
+        right = (position - low) / (high - low) > 0.85
+        ax.annotate(
+            midnight.strftime("%a %d %b"),
+            (position, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(-3 if right else 3, -3),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="top",
+            fontsize=8,
+            color=theme.muted,
+        )
+
+
+def elapsed_unit(span: float) -> tuple[str, float]:
+    """Return the unit for an elapsed span [days], and how many of it a day has."""
+    return next((name, per_day) for name, per_day, longest in _ELAPSED_UNITS if span <= longest)
+
+
+_ELAPSED_STEPS = [1, 1.5, 2, 3, 5, 6, 10]
+
+
+def draw_elapsed_axis(axis: Axis) -> None:
+    """Tick an axis that holds elapsed time."""
+    axis.set_major_locator(ticker.MaxNLocator(nbins=7, steps=_ELAPSED_STEPS))
+
+
+def draw_elapsed_top(ax: Axes, start: float, theme: Theme) -> None:
+    """Add elapsed time since `start` [days] along the top of a clock axis."""
+    unit, per_day = elapsed_unit(ax.get_xlim()[1] - start)
+
+    def elapsed(days: Any) -> Any:
+        return (days - start) * per_day
+
+    def days(elapsed: Any) -> Any:
+        return elapsed / per_day + start
+
+    top = ax.secondary_xaxis("top", functions=(elapsed, days))
+    top.xaxis.set_major_locator(ticker.MaxNLocator(nbins=7, steps=_ELAPSED_STEPS))
+    top.xaxis.set_major_formatter(
+        ticker.FuncFormatter(lambda e, _: "elapsed 0" if abs(e) < 1e-9 else f"{e:g} {unit}" if e > 0 else "")
+    )
+    top.tick_params(length=3, color=theme.faint, labelcolor=theme.muted, labelsize=8)
+    top.spines["top"].set_visible(False)

@@ -1,0 +1,282 @@
+"""Chart C: are the predictions settling."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from mops_analysis import schema
+from mops_analysis.charts import canvas, clock
+from mops_analysis.charts.canvas import EndLabel
+from mops_analysis.charts.lines import Floats, broken, draw_band, draw_line
+from mops_analysis.charts.palette import Theme, status_colour, theme_named
+from mops_analysis.charts.tracks import Track, check_metric, tracks_of
+
+_QUESTION = "When done? Are the predictions settling?"
+_SHARES_LABELLED = (25, 50, 75)  # percent done at which the error is written
+
+
+def plot_eta(
+    eta: pd.DataFrame,
+    *,
+    samples: pd.DataFrame | None = None,
+    ax: Axes | None = None,
+    tz: str | dt.tzinfo | None = None,
+    theme: str = "light",
+) -> Axes:
+    """Predicted finish over the time of the prediction, with its interval.
+
+    Look for flatness: a flat line is a forecast to trust, a rising one keeps promising too much. The grey diagonal is
+    "now": where the line meets it, the job is done. With `samples`, the true finish of a job that has ended is a
+    heavy rule, and the error of the forecasts at 25, 50 and 75 % done is written beside them: "+10 m" predicted ten
+    minutes too late.
+
+    One job is drawn in full; 2 to 6 share the Axes, told apart by colour, dash and marker; 7 to 24 get a panel each
+    inside the Axes (its `child_axes`), on one scale; more are drawn as thin lines without names.
+
+    Parameters
+    ----------
+    eta
+        What `eta(samples)` returned.
+    samples
+        The samples themselves, for what really happened.
+    ax, tz, theme
+        As for `plot_progress`.
+
+    Returns
+    -------
+    Axes
+        With the chart; empty, labelled Axes where there is no forecast. `alt_text(ax)` says it in words.
+
+    Raises
+    ------
+    SchemaError
+        If `eta` is not a frame that `eta` returns, or `samples` no samples frame.
+    ConfigurationError
+        If `tz` or `theme` is none of its words.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> times = pd.to_datetime([0, 60], unit="s", utc=True)
+    >>> frame = pd.DataFrame({"job_id": ["a", "a"], "sampled_at": times, "eta": times + pd.Timedelta("5min"),
+    ...                       "eta_low": times + pd.Timedelta("4min"), "eta_high": times + pd.Timedelta("7min")})
+    >>> plot_eta(frame, tz="UTC").get_ylabel()
+    'predicted finish'
+    """
+    check_metric(eta, ("eta", "eta_low", "eta_high"), "eta()")
+    zone, colours = clock.zone_of(tz), theme_named(theme)
+    tracks, _ = tracks_of(eta)
+    truths = _truths(samples)
+    ax = canvas.open_axes(ax, colours)
+    ax.set_ylabel("predicted finish")
+    tracks = [track for track in tracks if np.isfinite(clock.days_of(track.frame["eta"])).any()]
+    if not tracks:
+        return canvas.close_empty(ax, _QUESTION, "Predicted finish", colours)
+    view = _View(ax, tracks, truths, zone, colours)
+    _set_limits(view)
+    above = canvas.dress_time(ax, tracks, zone, None, colours)
+    clock.draw_clock_axis(ax.yaxis, zone)
+    method = canvas.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
+    canvas.write_title(ax, _QUESTION, method, colours, above=above)
+    ax.set_label(_words(view))
+    return ax
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """What really happened to a job."""
+
+    days: Floats
+    percentage: Floats
+    status: str
+
+    @property
+    def finish(self) -> float:
+        """The end [days]; NaN where the job has not ended."""
+        return float(self.days[-1]) if self.status in schema.TERMINAL_STATUSES else np.nan
+
+
+@dataclass(frozen=True)
+class _View:
+    """What the drawing functions share."""
+
+    ax: Axes
+    tracks: list[Track]
+    truths: dict[str, _Truth]
+    zone: dt.tzinfo
+    theme: Theme
+
+    def finish(self, track: Track) -> float:
+        """The true finish of a job [days]; NaN where it is not known."""
+        truth = self.truths.get(track.job_id)
+        return np.nan if truth is None else truth.finish
+
+    def line(self, track: Track, column: str = "eta") -> tuple[Floats, Floats]:
+        """The predictions of a job [days], broken at gaps."""
+        x = np.insert(track.x, track.gaps + 1, track.x[track.gaps])
+        return x, broken(clock.days_of(track.frame[column]), track.gaps)
+
+
+def _truths(samples: pd.DataFrame | None) -> dict[str, _Truth]:
+    if samples is None:
+        return {}
+    tracks, _ = tracks_of(schema.validate(samples))
+    truths = {}
+    for track in tracks:
+        ended = np.flatnonzero(track.frame["status"].isin(schema.TERMINAL_STATUSES).to_numpy(dtype=bool))
+        size = ended[0] + 1 if ended.size else track.days.size
+        status = str(track.frame["status"].iloc[size - 1])
+        truths[track.job_id] = _Truth(track.days[:size], track.values("progress_percentage")[:size], status)
+    return truths
+
+
+def _set_limits(view: _View) -> None:
+    canvas.set_time_limits(view.ax, view.tracks)
+    lows: list[float] = []
+    highs: list[float] = []
+    for track in view.tracks:
+        median, low, high = (clock.days_of(track.frame[name]) for name in ("eta", "eta_low", "eta_high"))
+        known = np.isfinite(median)
+        # The first forecasts may be far off; what the axis cannot show, the subtitle says.
+        lows += [float(np.nanmin(median[known])), float(np.nanquantile(np.fmin(low, median)[known], 0.05))]
+        highs += [float(np.quantile(median[known], 0.98)), float(np.nanquantile(np.fmax(high, median)[known], 0.9))]
+        if np.isfinite(view.finish(track)):
+            lows.append(view.finish(track))
+            highs.append(view.finish(track))
+    left, right = view.ax.get_xlim()
+    pad = max(0.08 * (max(highs) - min(lows)), 0.1 * (right - left))
+    view.ax.set_ylim(min(lows) - pad, max(highs) + pad)
+
+
+def _draw_single(view: _View) -> str:
+    ax, track, theme = view.ax, view.tracks[0], view.theme
+    low, high = ax.get_ylim()
+    x, y = view.line(track)
+    canvas.hatch_gaps(ax, track, theme, line=(x, (y - low) / (high - low)))
+    _draw_now(view)
+    draw_band(ax, x, view.line(track, "eta_low")[1], view.line(track, "eta_high")[1], color=theme.main, alpha=0.16)
+    draw_line(ax, x, y, color=theme.main, linewidth=2, zorder=3, label=track.name)
+    finish = view.finish(track)
+    labels = []
+    if np.isfinite(finish):
+        ax.axhline(finish, color=theme.ink, linewidth=2, zorder=2.5, label="true finish")
+        status = view.truths[track.job_id].status.replace("_", " ")
+        labels.append(EndLabel(finish, f"true finish\n{clock.clock_text(finish, view.zone, seconds=True)}\n{status}"))
+        _draw_errors(view, track, finish)
+    else:
+        known = np.flatnonzero(np.isfinite(y))[-1]
+        labels.append(EndLabel(float(y[known]), f"newest forecast\n{_finish_text(view, track)}"))
+    canvas.write_end_labels(ax, labels, theme)
+    method = f"{track.name}: predicted finish at each moment (line) and its interval (band)"
+    method += ", true finish (rule)" if np.isfinite(finish) else ""
+    cut = int((y[np.isfinite(y)] > high).sum())
+    return method + (f"; {cut} early forecast{'s' if cut > 1 else ''} beyond the axis" if cut else "")
+
+
+def _draw_now(view: _View) -> None:
+    """Draw the diagonal on which the predicted finish is the present."""
+    low, high = max(view.ax.get_xlim()[0], view.ax.get_ylim()[0]), min(view.ax.get_xlim()[1], view.ax.get_ylim()[1])
+    if low >= high:
+        return
+    view.ax.plot([low, high], [low, high], color=view.theme.faint, linewidth=1, zorder=2, label="now")
+    middle = (low + high) / 2
+    place: dict[str, Any] = {"xytext": (-4, 3), "textcoords": "offset points", "ha": "right", "va": "bottom"}
+    canvas.note(view.ax, "now", view.theme, xy=(middle, middle), color=view.theme.muted, **place)
+
+
+def _draw_errors(view: _View, track: Track, finish: float) -> None:
+    """Write the error of the forecasts at a quarter, half and three quarters of the way."""
+    truth, eta = view.truths[track.job_id], clock.days_of(track.frame["eta"])
+    low, high = view.ax.get_ylim()
+    for share in _SHARES_LABELLED:
+        reached = np.flatnonzero(truth.percentage >= share)
+        moment = truth.days[reached[0]] if reached.size else np.inf
+        later = np.flatnonzero(np.isfinite(eta) & (track.days >= moment))
+        if later.size == 0:
+            continue
+        row = int(later[0])
+        point = (track.x[row], eta[row])
+        view.ax.plot(
+            *([value] for value in point),
+            marker="o",
+            markersize=6,
+            markerfacecolor=view.theme.paper,
+            markeredgecolor=view.theme.main,
+            linestyle="none",
+            zorder=5,
+            label=f"{share} % done",
+        )
+        error = (eta[row] - finish) * clock.SECONDS_PER_DAY
+        sign = "+" if error >= 0 else ""
+        below = eta[row] < finish if (eta[row] - low) / (high - low) > 0.2 else False
+        below = below or (eta[row] - low) / (high - low) > 0.85
+        place: dict[str, Any] = {"xytext": (0, -10 if below else 10), "va": "top" if below else "bottom"}
+        text = f"{share} % done\n{sign}{clock.duration_text(error)}"
+        canvas.note(view.ax, text, view.theme, xy=point, textcoords="offset points", ha="center", **place)
+
+
+def _draw_overlay(view: _View) -> str:
+    labels = []
+    _draw_now(view)
+    for track, stroke in zip(view.tracks, canvas.strokes(len(view.tracks), view.theme), strict=True):
+        x, y = view.line(track)
+        band = view.line(track, "eta_low")[1], view.line(track, "eta_high")[1]
+        draw_band(view.ax, x, *band, color=stroke.color, alpha=0.12)
+        draw_line(view.ax, x, y, linewidth=2, zorder=3, label=track.name, **stroke.line)
+        finish = view.finish(track)
+        known = y[np.isfinite(y)]
+        text = f"done {clock.clock_text(finish, view.zone)}" if np.isfinite(finish) else _finish_text(view, track)
+        labels.append(EndLabel(float(known[-1]), f"{track.short}\n{text}", stroke))
+        if np.isfinite(finish):
+            look: dict[str, Any] = {"marker": "D", "markersize": 7, "markeredgecolor": view.theme.ink, "zorder": 5}
+            look["markerfacecolor"] = status_colour(view.truths[track.job_id].status, view.theme)
+            view.ax.plot([finish], [finish], linestyle="none", label="true finish", **look)
+    canvas.write_end_labels(view.ax, labels, view.theme)
+    ended = any(np.isfinite(view.finish(track)) for track in view.tracks)
+    method = f"Predicted finish at each moment and its interval, {len(view.tracks)} jobs; a flat line can be trusted"
+    return method + ("; diamond: the true finish" if ended else "")
+
+
+def _draw_panels(view: _View) -> str:
+    for panel, track in canvas.panels(view.ax, view.tracks, view.zone, None, view.theme):
+        clock.draw_clock_axis(panel.yaxis, view.zone, ticks=4)
+        x, y = view.line(track)
+        band = view.line(track, "eta_low")[1], view.line(track, "eta_high")[1]
+        draw_band(panel, x, *band, color=view.theme.main, alpha=0.16)
+        draw_line(panel, x, y, color=view.theme.main, linewidth=1.5, label=track.name)
+        if np.isfinite(view.finish(track)):
+            panel.axhline(view.finish(track), color=view.theme.ink, linewidth=1.2, label="true finish")
+    return f"Predicted finish at each moment and its interval, {len(view.tracks)} jobs on one scale; rule: true finish"
+
+
+def _draw_crowd(view: _View) -> str:
+    canvas.draw_crowd(view.ax, [view.line(track) for track in view.tracks], view.theme)
+    return canvas.crowd_text(len(view.tracks))
+
+
+def _finish_text(view: _View, track: Track) -> str:
+    """The newest forecast of a job, with its interval."""
+    columns = [clock.days_of(track.frame[name]) for name in ("eta", "eta_low", "eta_high")]
+    row = int(np.flatnonzero(np.isfinite(columns[0]))[-1])
+    middle, low, high = (
+        clock.clock_text(column[row], view.zone) if np.isfinite(column[row]) else "?" for column in columns
+    )
+    return f"{middle} ({low}–{high})"
+
+
+def _words(view: _View) -> str:
+    """The chart in words, from its numbers."""
+    parts = []
+    for track in view.tracks[: canvas.OVERLAY_MOST]:
+        part = f"{track.name} newest forecast {_finish_text(view, track)}"
+        finish = view.finish(track)
+        if np.isfinite(finish):
+            part += f", true finish {clock.clock_text(finish, view.zone, seconds=True)}"
+        parts.append(part)
+    return canvas.words("Predicted finish", view.tracks, view.zone, parts)

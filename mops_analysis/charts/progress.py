@@ -1,0 +1,422 @@
+"""Chart A: how far are the jobs, and when will they be done."""
+
+from __future__ import annotations
+
+import datetime as dt
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.ticker import FuncFormatter
+
+from mops_analysis import schema
+from mops_analysis.charts import canvas, clock
+from mops_analysis.charts.canvas import EndLabel, Stroke
+from mops_analysis.charts.lines import Floats, broken, draw_line, fall_starts
+from mops_analysis.charts.palette import Theme, status_colour, status_mark, theme_named
+from mops_analysis.charts.tracks import Track, check_metric, tracks_of
+from mops_analysis.errors import ConfigurationError
+
+_QUESTION = "How far, and when done?"
+_COUNTERS = {"items": "processed_items", "share": "progress_percentage"}
+_OPACITIES = (0.26, 0.18, 0.12)  # of the narrowest band to the widest
+
+
+def plot_progress(
+    samples: pd.DataFrame,
+    *,
+    forecast: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
+    issued_at: pd.Timestamp | None = None,
+    y: str | None = None,
+    x: str = "clock",
+    ax: Axes | None = None,
+    tz: str | dt.tzinfo | None = None,
+    theme: str = "light",
+) -> Axes:
+    """Progress over time, with the forecast of the finish.
+
+    Look for the slope: a straight line is a steady job, a flat stretch is a stall, a break is a time without samples
+    (hatched for a single job), a fall is a counter that started again. A forecast is a dashed line from the moment it
+    was issued to the predicted finish, with a band up to its interval.
+
+    One job is drawn in full; 2 to 6 share the Axes, told apart by colour, dash and marker; 7 to 24 get a panel each
+    inside the Axes (its `child_axes`), on one scale; more are drawn as thin lines without names or forecasts.
+
+    Parameters
+    ----------
+    samples
+        Frame as in `schema`.
+    forecast
+        What `eta(samples)` returned; or several of them with different intervals, drawn as a fan.
+    issued_at
+        Draw the forecast that stood at this moment. By default the newest one; for a job that has ended, the one at
+        half of its way, to compare it with what happened.
+    y
+        "items" draws `processed_items` against `total_items`, "share" the served percentage. By default items for one
+        job, and share for more.
+    x
+        "clock" or "elapsed": time of the day, or time since each job's first sample.
+    ax
+        Axes to draw on; they and the background of their figure get the colours of the theme. By default new ones in
+        a figure of their own that pyplot does not know: a notebook shows it as the last expression of a cell, and
+        `ax.figure.savefig()` saves it. Names at the line ends need a margin of an inch and a half at the right.
+    tz
+        Zone to show, such as "Europe/Berlin". By default the viewer's own.
+    theme
+        "light" or "dark".
+
+    Returns
+    -------
+    Axes
+        With the chart; empty, labelled Axes where there are no samples. `alt_text(ax)` says it in words.
+
+    Raises
+    ------
+    SchemaError
+        If `samples` is no samples frame, or `forecast` not what `eta` returns.
+    ConfigurationError
+        If `x`, `y`, `tz` or `theme` is none of its words.
+
+    Examples
+    --------
+    >>> from mops_analysis import schema
+    >>> ax = plot_progress(schema.to_frame([]), tz="UTC")
+    >>> ax.get_title(loc="left"), ax.get_label()
+    ('How far, and when done?', 'Progress: no samples.')
+    """
+    if y not in (None, *_COUNTERS):
+        raise ConfigurationError(f"y: expected 'items' or 'share', got {y!r}")
+    forecasts = [forecast] if isinstance(forecast, pd.DataFrame) else list(forecast or ())
+    for frame in forecasts:
+        check_metric(frame, ("eta", "eta_low", "eta_high"), "eta()")
+    zone, colours = clock.zone_of(tz), theme_named(theme)
+    tracks, unit = tracks_of(schema.validate(samples), x=x)
+    ax = canvas.open_axes(ax, colours)
+    y = y or ("items" if len(tracks) <= 1 else "share")
+    ax.set_ylabel("items processed" if y == "items" else "share done")
+    if not tracks:
+        return canvas.close_empty(ax, _QUESTION, "Progress", colours)
+    issues = {track.job_id: issue for track in tracks if (issue := _issue(track, forecasts, issued_at)) is not None}
+    view = _View(ax, tracks, issues, _COUNTERS[y], zone, unit, colours)
+    _set_limits(view)
+    above = canvas.dress_time(ax, tracks, zone, unit, colours)
+    method = canvas.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
+    canvas.write_title(ax, _QUESTION, method, colours, above=above)
+    ax.set_label(_words(view))
+    return ax
+
+
+@dataclass(frozen=True)
+class _Issue:
+    """A forecast as it stood at one row of a job's track [days]."""
+
+    row: int
+    median: float
+    bands: list[tuple[float, float]]  # from the narrowest to the widest
+
+
+@dataclass(frozen=True)
+class _View:
+    """What the drawing functions share."""
+
+    ax: Axes
+    tracks: list[Track]
+    issues: dict[str, _Issue]
+    column: str
+    zone: dt.tzinfo
+    unit: str | None
+    theme: Theme
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the y axis is the share done."""
+        return self.column == "progress_percentage"
+
+    def goal(self, track: Track) -> Floats:
+        """What the counter is to reach, at each row."""
+        return np.full(track.x.size, 100.0) if self.is_share else track.values("total_items")
+
+    def line(self, track: Track) -> tuple[Floats, Floats]:
+        """The line of a job, broken at gaps and falls."""
+        values = track.values(self.column)
+        breaks = np.union1d(track.gaps, fall_starts(values))
+        return np.insert(track.x, breaks + 1, track.x[breaks]), broken(values, breaks)
+
+
+def _issue(track: Track, forecasts: Sequence[pd.DataFrame], issued_at: pd.Timestamp | None) -> _Issue | None:
+    """Find the forecast to draw for one job."""
+    mine = [frame[frame["job_id"] == track.job_id].drop_duplicates("sampled_at", keep="last") for frame in forecasts]
+    aligned = [frame.set_index("sampled_at").reindex(track.frame["sampled_at"]).reset_index() for frame in mine]
+    if not aligned:
+        return None
+    median, low, high = (
+        np.array([clock.days_of(frame[name]) for frame in aligned]) for name in ("eta", "eta_low", "eta_high")
+    )
+    known = np.isfinite(median[0])
+    if issued_at is not None:
+        known &= (track.frame["sampled_at"] <= issued_at).to_numpy()
+    ended = track.status in schema.TERMINAL_STATUSES
+    # A job of which nothing can be said now has no forecast, whatever was said before.
+    if not known.any() or not (ended or known[-1] or issued_at is not None):
+        return None
+    rows = np.flatnonzero(known)
+    row = int(rows[-1])
+    if issued_at is None and ended:
+        share = track.values("progress_percentage")
+        row = int(rows[np.abs(share[rows] - share[-1] / 2).argmin()])
+    bands = sorted(zip(low[:, row], high[:, row], strict=True), key=lambda band: band[1] - band[0])
+    return _Issue(row, float(median[0, row]), bands)
+
+
+def _set_limits(view: _View) -> None:
+    ends = [
+        track.place(np.array([issue.median, *issue.bands[-1]]))
+        for track in view.tracks
+        if (issue := view.issues.get(track.job_id)) is not None and len(view.tracks) <= canvas.OVERLAY_MOST
+    ]
+    low = min(float(track.x[0]) for track in view.tracks)
+    last = max(float(track.x[-1]) for track in view.tracks)
+    # A band may reach for days: what has been seen keeps at least a third of the width, the median is inside.
+    reach = [min(float(np.nanmax(end)), max(float(end[0]), low + 3 * (last - low))) for end in ends]
+    canvas.set_time_limits(view.ax, view.tracks, until=max(reach, default=-np.inf))
+    top = max(float(np.nanmax(np.maximum(view.goal(track), track.values(view.column)))) for track in view.tracks)
+    view.ax.set_ylim(0, 1.12 * top if top > 0 else 1)
+    if view.is_share:
+        view.ax.set_yticks([0, 25, 50, 75, 100])
+        view.ax.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:g} %"))
+    else:
+        canvas.count_axis(view.ax)
+
+
+def _draw_single(view: _View) -> str:
+    ax, track, theme = view.ax, view.tracks[0], view.theme
+    x, y = view.line(track)
+    share = y / ax.get_ylim()[1]
+    _draw_goal(view, track)
+    _draw_waiting(view, track)
+    canvas.hatch_gaps(ax, track, theme, line=(x, share))
+    draw_line(ax, x, y, color=theme.main, linewidth=2, zorder=3, label=track.name)
+    _draw_falls(view, track)
+    _draw_rug(ax, track, theme)
+    stroke = canvas.strokes(1, theme)[0]
+    issue = view.issues.get(track.job_id)
+    method = f"{track.name}: {'served percentage' if view.is_share else 'items processed, as served'}"
+    if issue is not None:
+        _draw_forecast(view, track, stroke)
+        method += f"; forecast of {_issued_text(view, track)}: dashed median, {_band_text(view)}"
+    _draw_end(view, track)
+    canvas.write_end_labels(ax, [EndLabel(float(track.values(view.column)[-1]), _state_text(view, track))], theme)
+    return f"{method}; {track.x.size:,} sample{'s' if track.x.size != 1 else ''}"
+
+
+def _draw_goal(view: _View, track: Track) -> None:
+    goal = view.goal(track)
+    if goal.max() <= 0:
+        return
+    ax, theme = view.ax, view.theme
+    right = ax.get_xlim()[1]
+    changes = np.flatnonzero(np.diff(goal, prepend=np.nan) != 0)
+    ax.plot(
+        np.append(track.x[changes], right),
+        np.append(goal[changes], goal[-1]),
+        drawstyle="steps-post",
+        color=theme.muted,
+        linewidth=1.1,
+        zorder=2,
+        label="total",
+    )
+    if view.is_share:
+        return
+    place: dict[str, Any] = {"xycoords": "data", "xytext": (3, 2), "textcoords": "offset points", "va": "bottom"}
+    for change in {int(changes[0]), int(changes[-1])}:
+        canvas.note(ax, f"{goal[change]:,.0f} total", theme, xy=(track.x[change], goal[change]), **place)
+
+
+def _draw_waiting(view: _View, track: Track) -> None:
+    """Tint the times in which the job waited: pending, in review, or in a status that we do not know."""
+    status = track.frame["status"].to_numpy(dtype=object)
+    starts = np.flatnonzero(np.append(True, status[1:] != status[:-1]))
+    low, high = view.ax.get_xlim()
+    for start, end in zip(starts, np.append(starts[1:], status.size - 1), strict=True):
+        word = str(status[start])
+        if word == "in_progress" or word in schema.TERMINAL_STATUSES or start == end:
+            continue
+        left, right = track.x[start], track.x[end]
+        colour = status_colour(word, view.theme)
+        view.ax.axvspan(left, right, color=colour, alpha=0.18, linewidth=0, zorder=0.5, label=word)
+        if (right - left) / (high - low) > 0.09:
+            text = f"{status_mark(word)} {word.replace('_', ' ')}"
+            place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "center"}
+            low_line = track.values(view.column)[start] < 0.3 * view.ax.get_ylim()[1]
+            canvas.note(view.ax, text, view.theme, xy=((left + right) / 2, 0.5 if low_line else 0.12), **place)
+
+
+def _draw_falls(view: _View, track: Track) -> None:
+    values = track.values(view.column)
+    falls = fall_starts(values)
+    for fall in falls:
+        ends = [values[fall], values[fall + 1]]
+        view.ax.plot([track.x[fall + 1]] * 2, ends, color=view.theme.alarm, linewidth=1, linestyle=(0, (1.5, 1.5)))
+    for fall in falls[:3]:
+        text = f"counter reset\n{values[fall]:,.0f} → {values[fall + 1]:,.0f}"
+        right = track.x[fall + 1] > sum(view.ax.get_xlim()) / 2
+        place: dict[str, Any] = {"textcoords": "offset points", "va": "top", "ha": "left", "xytext": (5, 0)}
+        if right and values[fall + 1] > 0.5 * values[fall]:
+            place |= {"va": "bottom", "ha": "right", "xytext": (-5, 6)}
+        canvas.note(view.ax, text, view.theme, xy=(track.x[fall + 1], values[fall]), color=view.theme.alarm, **place)
+
+
+def _draw_rug(ax: Axes, track: Track, theme: Theme) -> None:
+    """Mark each sample at the foot of the Axes, at most one per pixel."""
+    low, high = ax.get_xlim()
+    pixel = np.floor((track.x - low) / (high - low) * ax.get_window_extent().width)
+    marks = track.x[np.unique(pixel, return_index=True)[1]]
+    lines = [((mark, 0.0), (mark, 0.022)) for mark in marks]
+    rug = LineCollection(lines, transform=ax.get_xaxis_transform(), colors=theme.faint, linewidths=0.7, zorder=2)
+    rug.set_label("samples")
+    ax.add_collection(rug, autolim=False)
+
+
+def _draw_forecast(view: _View, track: Track, stroke: Stroke) -> None:
+    ax, issue = view.ax, view.issues[track.job_id]
+    goal = float(view.goal(track)[issue.row])
+    start, here = float(track.x[issue.row]), float(track.values(view.column)[issue.row])
+    median, *ends = track.place(np.array([issue.median, *(end for band in issue.bands for end in band)]))
+    for position, opacity in zip(range(len(issue.bands)), _OPACITIES, strict=False):
+        low, high = ends[2 * position : 2 * position + 2]
+        corners = ([start, low, high], [here, goal, goal])
+        ax.fill(*corners, color=stroke.color, alpha=opacity, linewidth=0, zorder=1.5, label="forecast band")
+    ax.plot([start, median], [here, goal], color=stroke.color, linewidth=1.2, linestyle=(0, (4, 2)), zorder=2.5)
+    ax.plot([ends[-2], ends[-1]], [goal] * 2, color=stroke.color, linewidth=1.6, marker="|", markersize=8, zorder=4)
+    ax.plot(
+        [median],
+        [goal],
+        marker=stroke.marker,
+        markersize=6,
+        markerfacecolor=view.theme.paper,
+        markeredgecolor=stroke.color,
+        linestyle="none",
+        zorder=5,
+        label="predicted finish",
+    )
+    if len(view.tracks) > 1:
+        return
+    ax.axvline(start, color=view.theme.muted, linewidth=1, linestyle=(0, (1, 2)), zorder=2)
+    low_x, high_x = ax.get_xlim()
+    far, lower = (start - low_x) / (high_x - low_x), here > 0.5 * goal
+    place: dict[str, Any] = {"ha": "right" if far > 0.2 else "left", "va": "bottom" if lower else "top"}
+    offset = (-5 if far > 0.2 else 5, 0)
+    text = f"forecast issued\n{_issued_text(view, track)}"
+    at: dict[str, Any] = {"xy": (start, 0.06 if lower else 0.84), "xycoords": ("data", "axes fraction")}
+    canvas.note(ax, text, view.theme, xytext=offset, textcoords="offset points", color=view.theme.muted, **at, **place)
+
+
+def _draw_end(view: _View, track: Track) -> None:
+    """Mark the end of a job that has ended in the colour of its status."""
+    if track.status not in schema.TERMINAL_STATUSES:
+        return
+    view.ax.plot(
+        [track.x[-1]],
+        [track.values(view.column)[-1]],
+        marker="D",
+        markersize=7.5,
+        markerfacecolor=status_colour(track.status, view.theme),
+        markeredgecolor=view.theme.ink,
+        linestyle="none",
+        zorder=5,
+        clip_on=False,
+        label=track.status,
+    )
+
+
+def _draw_overlay(view: _View) -> str:
+    labels = []
+    for track, stroke in zip(view.tracks, canvas.strokes(len(view.tracks), view.theme), strict=True):
+        x, y = view.line(track)
+        draw_line(view.ax, x, y, linewidth=2, zorder=3, label=track.name, **stroke.line)
+        if track.job_id in view.issues and track.status not in schema.TERMINAL_STATUSES:
+            _draw_forecast(view, track, stroke)
+        _draw_end(view, track)
+        labels.append(EndLabel(float(track.values(view.column)[-1]), _overlay_text(view, track), stroke))
+    canvas.write_end_labels(view.ax, labels, view.theme)
+    running = any(t.job_id in view.issues and t.status not in schema.TERMINAL_STATUSES for t in view.tracks)
+    method = "Served percentage" if view.is_share else "Items processed, as served"
+    forecast = f"; newest forecast (dashed) with its {_band_text(view)}" if running else ""
+    return f"{method}, {len(view.tracks)} jobs{forecast}; diamond: the end, in the colour of its status"
+
+
+def _draw_panels(view: _View) -> str:
+    for panel, track in canvas.panels(view.ax, view.tracks, view.zone, view.unit, view.theme):
+        x, y = view.line(track)
+        draw_line(panel, x, y, color=view.theme.main, linewidth=1.5, label=track.name)
+        mark = f"{status_mark(track.status)} {track.short}, {track.values('progress_percentage')[-1]:.0f} %"
+        panel.set_title(mark, loc="left", fontsize=7.5, color=view.theme.ink, pad=2.5)
+    method = "Served percentage" if view.is_share else "Items processed, as served"
+    return f"{method}, {len(view.tracks)} jobs on one scale; mark: the newest status; hatched: no samples"
+
+
+def _draw_crowd(view: _View) -> str:
+    canvas.draw_crowd(view.ax, [view.line(track) for track in view.tracks], view.theme)
+    return canvas.crowd_text(len(view.tracks))
+
+
+def _band_text(view: _View) -> str:
+    return "bands" if any(len(i.bands) > 1 for i in view.issues.values()) else "band"
+
+
+def _issued_text(view: _View, track: Track) -> str:
+    row = view.issues[track.job_id].row
+    share = track.values("progress_percentage")[row]
+    return f"{clock.clock_text(float(track.days[row]), view.zone)}, {share:.0f} % done"
+
+
+def _state_text(view: _View, track: Track) -> str:
+    last = track.frame.iloc[-1]
+    ended = track.status in schema.TERMINAL_STATUSES
+    moment = clock.clock_text(float(track.days[-1]), view.zone, seconds=True)
+    total = f" of {last['total_items']:,}" if last["total_items"] else ""
+    return "\n".join(
+        [
+            _status_text(track),
+            f"{'at' if ended else 'last sample'} {moment}",
+            f"{last['processed_items']:,}{total}",
+            f"{last['failed_items']:,} failed",
+        ]
+    )
+
+
+def _status_text(track: Track) -> str:
+    return textwrap.fill(f"{status_mark(track.status)} {track.status.replace('_', ' ')}", 18)
+
+
+def _overlay_text(view: _View, track: Track) -> str:
+    """Name, share done, and where there is one the forecast."""
+    text = f"{track.short} {track.values('progress_percentage')[-1]:.0f} %"
+    issue = view.issues.get(track.job_id)
+    if track.status in schema.TERMINAL_STATUSES or issue is None:
+        return f"{text}\n{_status_text(track)}"
+    return f"{text}\n{_finish_text(issue, view.zone)}"
+
+
+def _finish_text(issue: _Issue, zone: dt.tzinfo) -> str:
+    low, high = (clock.clock_text(end, zone) if np.isfinite(end) else "?" for end in issue.bands[-1])
+    return f"{clock.clock_text(issue.median, zone)} ({low}–{high})"
+
+
+def _words(view: _View) -> str:
+    """The chart in words, from its numbers."""
+    parts = []
+    for track in view.tracks[: canvas.OVERLAY_MOST]:
+        last = track.frame.iloc[-1]
+        part = f"{track.name} {last['progress_percentage']:.0f} % done"
+        part += f" ({last['processed_items']:,} of {last['total_items']:,} items processed), {track.status}"
+        issue = view.issues.get(track.job_id)
+        if issue is not None and track.status not in schema.TERMINAL_STATUSES:
+            part += f", predicted finish {_finish_text(issue, view.zone)}"
+        parts.append(part)
+    return canvas.words("Progress", view.tracks, view.zone, parts)

@@ -1,0 +1,133 @@
+"""The door of the charts: a frame in, one track per job out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mops_analysis.charts import clock
+from mops_analysis.charts.lines import Floats, Ints, gap_starts
+from mops_analysis.errors import ConfigurationError, SchemaError
+
+
+@dataclass(frozen=True)
+class Track:
+    """What one chart shows of one job: n rows in the order of time.
+
+    Attributes
+    ----------
+    job_id
+        The job.
+    name
+        What the reader is shown: its `label`, else its id; `short` where there is little room.
+    frame
+        The job's rows.
+    days
+        Time of each row, in days since 1970-01-01 UTC.
+    x
+        Position of each row on the x axis: the same, or the elapsed time.
+    gaps
+        The positions i where no sample came from i to i + 1.
+    origin, scale
+        `x` is `(days - origin) * scale`.
+    """
+
+    job_id: str
+    name: str
+    frame: pd.DataFrame
+    days: Floats
+    x: Floats
+    gaps: Ints
+    origin: float
+    scale: float
+
+    @property
+    def short(self) -> str:
+        """The name in at most 14 characters."""
+        return elided(self.name, 14)
+
+    @property
+    def status(self) -> str:
+        """Its last status, of a samples frame."""
+        return str(self.frame["status"].iloc[-1])
+
+    def place(self, days: Floats) -> Floats:
+        """Return the positions of moments [days] on the x axis."""
+        return (days - self.origin) * self.scale
+
+    def values(self, column: str) -> Floats:
+        """Return a column as floats; what is missing is NaN."""
+        return self.frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+
+    def span_s(self, position: int) -> float:
+        """Return the seconds from row `position` to the next."""
+        return float(self.days[position + 1] - self.days[position]) * clock.SECONDS_PER_DAY
+
+
+def check_metric(frame: pd.DataFrame, columns: Sequence[str], maker: str) -> None:
+    """Refuse a frame that the metric `maker` did not return.
+
+    Raises
+    ------
+    SchemaError
+        If it is no frame, a column is missing, or its times are naive.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise SchemaError(f"expected the frame that {maker} returns, got {type(frame).__name__}")
+    missing = [name for name in ("job_id", "sampled_at", *columns) if name not in frame.columns]
+    if missing:
+        raise SchemaError(f"column {missing[0]!r} is missing; pass the frame that {maker} returns")
+    if not isinstance(frame["sampled_at"].dtype, pd.DatetimeTZDtype):
+        raise SchemaError(
+            "column 'sampled_at': expected times with a zone, got naive ones; "
+            "say which zone they are in: frame['sampled_at'].dt.tz_localize('UTC')"
+        )
+
+
+def tracks_of(frame: pd.DataFrame, *, x: str = "clock") -> tuple[list[Track], str | None]:
+    """Split a checked frame into its jobs.
+
+    Returns
+    -------
+    tuple
+        The tracks in the order of job id, and the unit of an elapsed axis (None for a clock).
+
+    Raises
+    ------
+    ConfigurationError
+        If `x` is neither "clock" nor "elapsed".
+    """
+    if x not in ("clock", "elapsed"):
+        raise ConfigurationError(f"x: expected 'clock' or 'elapsed', got {x!r}")
+    ordered = frame.sort_values(["job_id", "sampled_at"], kind="stable")
+    parts = [(str(job_id), part) for job_id, part in ordered.groupby("job_id", sort=True)]
+    days = [clock.days_of(part["sampled_at"]) for _, part in parts]
+    unit, scale, origins = None, 1.0, [0.0] * len(days)
+    if x == "elapsed":
+        unit, scale = clock.elapsed_unit(max((float(times[-1] - times[0]) for times in days), default=0.0))
+        origins = [float(times[0]) for times in days]
+    tracks = [
+        Track(job_id, _name(job_id, part), part, times, (times - origin) * scale, gap_starts(times), origin, scale)
+        for (job_id, part), times, origin in zip(parts, days, origins, strict=True)
+    ]
+    return tracks, unit
+
+
+def _name(job_id: str, part: pd.DataFrame) -> str:
+    label: Any = part["label"].iloc[-1] if "label" in part.columns else None
+    return job_id if label is None or pd.isna(label) else str(label)
+
+
+def elided(name: str, most: int) -> str:
+    """Shorten a name in its middle, as ids and labels differ at both ends.
+
+    Examples
+    --------
+    >>> elided("catalog import 2026-11", 15)
+    'catalog…2026-11'
+    """
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-((most - 1) // 2) :]}"

@@ -1,0 +1,657 @@
+"""The charts, read from their artists: what is drawn, in which zone, broken where nothing is known."""
+
+import datetime as dt
+import subprocess
+import sys
+import textwrap
+import zoneinfo
+
+import matplotlib as mpl
+import nbclient
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from mops_analysis import schema
+from mops_analysis.charts import (
+    alt_text,
+    canvas,
+    clock,
+    lines,
+    palette,
+    plot_eta,
+    plot_failure_rate,
+    plot_progress,
+    plot_throughput,
+)
+from mops_analysis.errors import ConfigurationError, SchemaError
+
+START = pd.Timestamp("2026-11-18T12:00:00Z")
+TERMINAL = ("completed", "partial_success", "failed", "cancelled")
+
+
+def samples_at(seconds, processed, *, job_id="job-1", total=100, failed=0, status="in_progress", start=START):
+    """Build the samples of one job; `status` is the word of the last one."""
+    count = len(seconds)
+    words = ["in_progress"] * (count - 1) + [status]
+    return schema.to_frame(
+        {
+            "job_id": job_id,
+            "sampled_at": (start + pd.Timedelta(seconds=second)).isoformat(),
+            "status": word,
+            "progress_percentage": 100 * done / max(goal, 1),
+            "processed_items": done,
+            "total_items": goal,
+            "failed_items": bad,
+            "latency_s": 0.1,
+        }
+        for second, done, goal, bad, word in zip(
+            seconds, processed, np.broadcast_to(total, count), np.broadcast_to(failed, count), words, strict=True
+        )
+    )
+
+
+def eta_frame(samples, remaining, *, low=0.8, high=1.5):
+    """Build what `eta` returns, from the remaining seconds of each row."""
+    remaining = np.asarray(remaining, dtype=float)
+    at = samples["sampled_at"]
+    ends = {name: at + pd.to_timedelta(remaining * f, unit="s") for name, f in zip(ETA, (1, low, high), strict=True)}
+    return samples[["job_id", "sampled_at"]].assign(**{name: end.astype(at.dtype) for name, end in ends.items()})
+
+
+def throughput_frame(samples, rates):
+    """Build what `throughput` returns."""
+    keys = samples[["job_id", "sampled_at"]]
+    return keys.assign(finished_items=0.0, interval_items_per_s=rates, items_per_s=rates)
+
+
+def failure_frame(samples, failed, finished):
+    """Build what `failure_rate` returns, with an interval of 5 points to both sides."""
+    failed, finished = np.asarray(failed, dtype=float), np.asarray(finished, dtype=float)
+    rate = failed / finished
+    columns = {"failure_rate": rate, "failure_rate_low": rate - 0.05, "failure_rate_high": rate + 0.05}
+    return samples[["job_id", "sampled_at"]].assign(failed=failed, finished=finished, **columns)
+
+
+ETA = ("eta", "eta_low", "eta_high")
+STEADY = samples_at(range(0, 50, 10), [0, 10, 20, 30, 40])
+GAPPED = samples_at([0, 10, 20, 60, 70], [0, 10, 20, 60, 70])
+
+PLOTS = {
+    "progress": lambda samples, **options: plot_progress(samples, **options),
+    "throughput": lambda samples, **options: plot_throughput(throughput_frame(samples, 2.0), **options),
+    "eta": lambda samples, **options: plot_eta(eta_frame(samples, np.full(len(samples), 60.0)), **options),
+    "failures": lambda samples, **options: plot_failure_rate(
+        failure_frame(samples, np.ones(len(samples)), samples["processed_items"] + 2), **options
+    ),
+}
+every_plot = pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
+
+
+def drawn(ax, label):
+    """Return the line of that label."""
+    return next(line for line in ax.lines if line.get_label() == label)
+
+
+def texts(ax):
+    return " | ".join(text.get_text() for text in ax.texts)
+
+
+def jobs(count, samples=STEADY):
+    """Repeat the samples for so many jobs."""
+    return pd.concat([samples.assign(job_id=f"job-{i:02d}") for i in range(count)]).astype({"job_id": "string"})
+
+
+@every_plot
+def test_a_plot_returns_the_given_axes(plot):
+    """What is drawn on is what comes back."""
+    ax = Figure().subplots()
+    assert plot(STEADY, ax=ax, tz="UTC") is ax
+
+
+@every_plot
+def test_no_axes_given_makes_a_figure_that_pyplot_does_not_know(plot):
+    """Nothing is left behind in pyplot, and no setting is changed."""
+    before = dict(mpl.rcParams)
+    ax = plot(STEADY, tz="UTC")
+    assert isinstance(ax.figure.canvas, FigureCanvasAgg)
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+    assert dict(mpl.rcParams) == before
+
+
+@every_plot
+def test_the_question_is_the_title_and_the_axes_are_labelled(plot):
+    """Title, method, unit and zone can be read."""
+    ax = plot(STEADY, tz="Europe/Berlin")
+    assert ax.get_title(loc="left").endswith("?")
+    assert "job-1: " in texts(ax)
+    assert ax.get_xlabel() == "clock time, Europe/Berlin (UTC+01:00), Wed 18 Nov 2026"
+    assert ax.get_ylabel()
+
+
+@every_plot
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_samples_give_empty_labelled_axes(plot, theme):
+    """Nothing to show is said, not raised."""
+    ax = plot(STEADY.iloc[:0], tz="UTC", theme=theme)
+    assert "no samples" in texts(ax)
+    assert ax.get_ylabel()
+    assert alt_text(ax).endswith(": no samples.")
+
+
+@every_plot
+def test_the_input_is_unchanged(plot):
+    """No plot writes into its frame."""
+    samples = GAPPED.sample(frac=1, random_state=1)
+    before = samples.copy(deep=True)
+    plot(samples, tz="UTC")
+    pd.testing.assert_frame_equal(samples, before)
+
+
+@every_plot
+def test_the_order_of_rows_does_not_matter(plot):
+    """A shuffled frame draws the same line."""
+    straight, shuffled = (plot(frame, tz="UTC") for frame in (STEADY, STEADY.iloc[[3, 0, 4, 1, 2]]))
+    for one, two in zip(straight.lines, shuffled.lines, strict=True):
+        np.testing.assert_array_equal(one.get_xydata(), two.get_xydata())
+
+
+@every_plot
+def test_naive_times_are_refused_with_the_cure(plot):
+    """A time without a zone could mean any of 38 moments."""
+    naive = STEADY.assign(sampled_at=STEADY["sampled_at"].dt.tz_localize(None))
+    with pytest.raises(SchemaError, match=r"'sampled_at'.*tz_localize"):
+        plot(naive, tz="UTC")
+
+
+@every_plot
+def test_times_of_any_zone_draw_the_same_line(plot):
+    """The zone of the frame is not the zone of the chart."""
+    moved = STEADY.assign(sampled_at=STEADY["sampled_at"].dt.tz_convert("America/New_York"))
+    one, two = plot(STEADY, tz="UTC"), plot(moved, tz="UTC")
+    assert one.get_xlabel() == two.get_xlabel()
+    np.testing.assert_array_equal(one.lines[-1].get_xydata(), two.lines[-1].get_xydata())
+
+
+@pytest.mark.parametrize("name", ["throughput", "progress", "eta"])
+def test_a_line_breaks_at_a_gap_and_the_gap_is_hatched(name):
+    """40 s without a sample, at one sample per 10 s, is a gap: NaN in the line, a hatched patch over the span."""
+    ax = PLOTS[name](GAPPED, tz="UTC")
+    line = drawn(ax, "job-1")
+    assert np.flatnonzero(np.isnan(line.get_ydata())).tolist() == [3]
+    (patch,) = [patch for patch in ax.patches if patch.get_label() == "no samples"]
+    start = clock.days_of(GAPPED["sampled_at"])
+    assert patch.get_hatch()
+    assert patch.get_bbox().intervalx == pytest.approx(start[[2, 3]], abs=1e-9)
+
+
+def test_a_lone_sample_between_two_gaps_is_a_dot():
+    """A line through one point is invisible; a marker is not."""
+    ax = plot_progress(samples_at([0, 10, 20, 100, 200, 210, 220], range(7)), tz="UTC")
+    dots = [line for line in ax.lines if line.get_linestyle() == "None" and line.get_marker() == "o"]
+    assert [line.get_ydata().tolist() for line in dots] == [[3.0]]
+
+
+def test_the_gap_rule_is_two_and_a_half_median_steps():
+    """25 s is no gap at 10 s a step; 26 s is one."""
+    assert lines.gap_starts(np.array([0.0, 10, 20, 45, 55, 65])).tolist() == []
+    assert lines.gap_starts(np.array([0.0, 10, 20, 46, 56, 66])).tolist() == [2]
+
+
+@pytest.mark.parametrize("times", [[], [5.0], [5.0, 5.0]])
+def test_without_steps_there_is_no_gap(times):
+    """One sample, or two of one moment, have none."""
+    assert lines.gap_starts(np.array(times)).size == 0
+
+
+def test_progress_starts_at_zero_and_leaves_room_above_the_total():
+    """A counter's axis starts at 0."""
+    low, high = plot_progress(STEADY, tz="UTC").get_ylim()
+    assert low == 0
+    assert 100 < high < 120
+
+
+def test_a_counter_reset_breaks_the_line_and_is_named():
+    """A fall is no negative work: the line ends and starts again, and the fall is written beside it."""
+    ax = plot_progress(samples_at(range(0, 40, 10), [10, 20, 5, 15]), tz="UTC")
+    assert np.isnan(drawn(ax, "job-1").get_ydata()).tolist() == [False, False, True, False, False]
+    assert "counter reset\n20 → 5" in texts(ax)
+
+
+def test_a_growing_total_is_a_stepped_rule():
+    """The total is drawn as it was at each time, and named at its start and its end."""
+    ax = plot_progress(samples_at(range(0, 40, 10), [0, 1, 2, 3], total=[50, 50, 80, 80]), tz="UTC")
+    rule = drawn(ax, "total")
+    assert rule.get_drawstyle() == "steps-post"
+    assert rule.get_ydata().tolist() == [50, 80, 80]
+    assert "50 total" in texts(ax)
+    assert "80 total" in texts(ax)
+
+
+def test_an_unknown_total_draws_no_rule():
+    """A total of 0 is not a goal."""
+    ax = plot_progress(samples_at([0, 10], [0, 3], total=0), tz="UTC")
+    assert not [line for line in ax.lines if line.get_label() == "total"]
+
+
+@pytest.mark.parametrize("status", TERMINAL)
+def test_the_end_of_a_job_has_the_colour_of_its_status(status):
+    """A diamond at the last sample, named beside it with its mark."""
+    ax = plot_progress(samples_at([0, 10], [0, 100], status=status), tz="UTC")
+    assert to_hex(drawn(ax, status).get_markerfacecolor()) == palette.LIGHT.status[status]
+    assert palette.status_mark(status) in texts(ax)
+
+
+def test_a_job_in_review_is_tinted_and_not_ended():
+    """Waiting is shown as a span with its name; there is no diamond."""
+    samples = samples_at(range(0, 60, 10), [0, 50, 50, 50, 50, 50]).assign(
+        status=pd.array(["in_progress"] + ["awaiting_review"] * 5, dtype="string")
+    )
+    ax = plot_progress(samples, tz="UTC")
+    assert [patch for patch in ax.patches if patch.get_label() == "awaiting_review"]
+    assert "awaiting review" in texts(ax)
+    assert not [line for line in ax.lines if line.get_marker() == "D"]
+
+
+def test_a_forecast_goes_from_the_newest_sample_to_the_predicted_finish():
+    """60 s after the last sample, with a whisker from 48 s to 90 s."""
+    ax = plot_progress(STEADY, forecast=eta_frame(STEADY, [np.nan, 90, 80, 70, 60]), tz="UTC")
+    last = clock.days_of(STEADY["sampled_at"])[-1]
+    finish = drawn(ax, "predicted finish").get_xydata()[0]
+    assert (finish[0] - last) * 86_400 == pytest.approx(60, abs=1e-3)
+    assert finish[1] == 100
+    (band,) = [patch for patch in ax.patches if patch.get_label() == "forecast band"]
+    assert (np.unique(band.get_xy()[:, 0]) - last) * 86_400 == pytest.approx([0, 48, 90], abs=1e-3)
+
+
+def test_several_forecasts_are_a_fan():
+    """Bands are drawn from the narrowest, darkest, to the widest, palest."""
+    fan = [eta_frame(STEADY, [60] * 5, high=high) for high in (3, 1.5, 2)]
+    ax = plot_progress(STEADY, forecast=fan, tz="UTC")
+    bands = [patch for patch in ax.patches if patch.get_label() == "forecast band"]
+    reach = [patch.get_xy()[:, 0].max() for patch in bands]
+    opacity = [patch.get_alpha() for patch in bands]
+    assert reach == sorted(reach)
+    assert opacity == sorted(opacity, reverse=True)
+
+
+def test_a_job_without_a_newest_forecast_has_none():
+    """Where nothing can be said now, what was said before is not drawn."""
+    ax = plot_progress(STEADY, forecast=eta_frame(STEADY, [90, 80, 70, 60, np.nan]), tz="UTC")
+    assert not [line for line in ax.lines if line.get_label() == "predicted finish"]
+
+
+def test_the_forecast_of_an_ended_job_is_that_of_half_its_way():
+    """So that it can be held against what happened; `issued_at` chooses another."""
+    samples = samples_at(range(0, 50, 10), [0, 25, 50, 75, 100], status="completed")
+    forecast = eta_frame(samples, [40, 30, 25, 10, np.nan])
+    starts = clock.days_of(samples["sampled_at"])
+    for issued_at, finish in ((None, starts[2] + 25 / 86_400), (START + pd.Timedelta("15s"), starts[1] + 30 / 86_400)):
+        ax = plot_progress(samples, forecast=forecast, issued_at=issued_at, tz="UTC")
+        assert drawn(ax, "predicted finish").get_xdata()[0] == pytest.approx(finish, abs=1e-8)
+
+
+def test_a_forecast_of_days_leaves_a_third_of_the_width_to_what_was_seen():
+    """A wild band does not squeeze the samples into a line."""
+    ax = plot_progress(STEADY, forecast=eta_frame(STEADY, [60] * 5, high=5_000), tz="UTC")
+    low, high = ax.get_xlim()
+    assert (clock.days_of(STEADY["sampled_at"])[-1] - low) / (high - low) > 0.3
+
+
+def test_one_job_shows_elapsed_time_along_the_top():
+    """The clock below, the elapsed time above."""
+    ax = plot_progress(STEADY, tz="UTC")
+    (top,) = ax.child_axes
+    assert top.xaxis.get_major_formatter()(0.0) == "elapsed 0"
+
+
+@every_plot
+def test_two_jobs_differ_in_colour_and_dash_and_are_named_at_the_right(plot):
+    """No legend: the names stand at the line ends."""
+    ax = plot(jobs(2), tz="UTC")
+    one, two = drawn(ax, "job-00"), drawn(ax, "job-01")
+    assert one.get_color() != two.get_color()
+    assert (one.is_dashed(), two.is_dashed()) == (False, True)
+    assert ax.get_legend() is None
+    assert "job-00" in texts(ax)
+    assert "job-01" in texts(ax)
+
+
+def test_a_label_is_shown_in_place_of_the_id():
+    """An analyst's own names win, in samples and in metrics; a missing one falls back on the id."""
+    samples = jobs(2).assign(label=lambda frame: frame["job_id"].map({"job-00": "Northwind"}))
+    rates = throughput_frame(samples, 1.0).assign(label=samples["label"])
+    for ax in (plot_progress(samples, tz="UTC"), plot_throughput(rates, tz="UTC")):
+        assert "Northwind" in texts(ax)
+        assert "job-01" in texts(ax)
+        assert "job-00" not in texts(ax)
+
+
+@every_plot
+def test_seven_jobs_get_a_panel_each_on_one_scale(plot):
+    """The panels are children of the Axes that is returned, and share its limits."""
+    ax = plot(jobs(7), tz="UTC")
+    assert ["job-0" in panel.get_title(loc="left") for panel in ax.child_axes] == [True] * 7
+    assert {panel.get_ylim() for panel in ax.child_axes} == {ax.get_ylim()}
+    assert {panel.get_xlim() for panel in ax.child_axes} == {ax.get_xlim()}
+
+
+@every_plot
+def test_more_than_24_jobs_are_thin_lines_and_the_chart_says_so(plot):
+    """They cannot be told apart: one artist, no names, and a hint."""
+    ax = plot(jobs(25), tz="UTC")
+    assert not ax.child_axes
+    assert "25 jobs, one thin line each" in texts(ax)
+    assert np.isnan(drawn(ax, "jobs").get_ydata()).sum() == 25
+
+
+def test_several_jobs_are_compared_by_share():
+    """Jobs of different size have one scale: the served percentage."""
+    ax = plot_progress(jobs(2), tz="UTC")
+    assert ax.get_ylabel() == "share done"
+    assert drawn(ax, "job-00").get_ydata().tolist() == [0, 10, 20, 30, 40]
+
+
+@pytest.mark.parametrize("name", ["throughput", "progress", "failures"])
+def test_elapsed_time_starts_each_job_at_zero(name):
+    """Two jobs that started an hour apart lie over each other."""
+    later = STEADY.assign(job_id="job-2", sampled_at=STEADY["sampled_at"] + pd.Timedelta("1h"))
+    both = pd.concat([STEADY, later]).astype({"job_id": "string"})
+    ax = PLOTS[name](both, tz="UTC", x="elapsed")
+    for job_id in ("job-1", "job-2"):
+        assert drawn(ax, job_id).get_xdata() == pytest.approx([0, 10, 20, 30, 40], abs=1e-3)
+    assert ax.get_xlabel() == "elapsed since the job's first sample [s]"
+
+
+def test_throughput_starts_at_zero_and_breaks_where_the_window_is_unknown():
+    """A NaN of the metric is a break; the steps are drawn beneath as steps."""
+    ax = plot_throughput(throughput_frame(STEADY, [np.nan, 2.0, np.nan, 3.0, 4.0]), tz="UTC")
+    assert ax.get_ylim()[0] == 0
+    np.testing.assert_array_equal(drawn(ax, "job-1").get_ydata(), [np.nan, 2, np.nan, 3, 4])
+    assert drawn(ax, "steps").get_drawstyle() == "steps-pre"
+    assert drawn(ax, "median").get_ydata()[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("rate", "label", "shown"),
+    [(2.0, "items per second", 2.0), (0.1, "items per minute", 6.0), (0.002, "items per hour", 7.2)],
+)
+def test_slow_jobs_are_shown_per_minute_or_hour(rate, label, shown):
+    """0.1 items/s are 6 a minute; 0.002 are 7.2 an hour."""
+    ax = plot_throughput(throughput_frame(STEADY, rate), tz="UTC")
+    assert ax.get_ylabel() == label
+    assert drawn(ax, "job-1").get_ydata() == pytest.approx([shown] * 5)
+
+
+def test_the_average_over_a_gap_is_no_step():
+    """The rate across a gap is not drawn as if it had been seen."""
+    ax = plot_throughput(throughput_frame(GAPPED, 1.0), tz="UTC")
+    assert np.isnan(drawn(ax, "steps").get_ydata()).tolist() == [False, False, False, True, False]
+
+
+def test_a_rate_that_is_not_known_yet_is_said():
+    """All NaN is no zero."""
+    ax = plot_throughput(throughput_frame(STEADY, np.nan), tz="UTC")
+    assert "no rate yet" in texts(ax)
+    assert "no rate yet" in alt_text(ax)
+
+
+def test_a_single_wild_step_is_cut_and_counted():
+    """One step of 1,000/s among steps of 2/s does not flatten the rest, and the subtitle owns up."""
+    samples = samples_at(range(0, 1000, 10), range(100))
+    frame = throughput_frame(samples, 2.0)
+    frame.loc[50, "interval_items_per_s"] = 1000.0
+    ax = plot_throughput(frame, tz="UTC")
+    assert ax.get_ylim()[1] < 5
+    assert "1 step beyond the axis" in texts(ax).replace("\n", " ")
+
+
+def test_the_convergence_chart_draws_the_truth_and_the_errors():
+    """A rule at the true finish, and how wrong the forecast was at 25, 50 and 75 % done."""
+    samples = samples_at(range(0, 500, 100), [0, 25, 50, 75, 100], status="completed")
+    ax = plot_eta(eta_frame(samples, [400, 420, 260, 90, np.nan]), samples=samples, tz="UTC")
+    assert drawn(ax, "true finish").get_ydata()[0] == pytest.approx(clock.days_of(samples["sampled_at"])[-1])
+    for words in ("25 % done\n+2 m", "50 % done\n+1 m", "75 % done\n-10 s"):
+        assert words in texts(ax)
+
+
+def test_a_running_job_has_no_true_finish():
+    """The newest forecast is written in its place."""
+    ax = plot_eta(eta_frame(STEADY, [60] * 5), samples=STEADY, tz="UTC")
+    assert not [line for line in ax.lines if line.get_label() == "true finish"]
+    assert "newest forecast\n12:02 (12:01–12:02)" in texts(ax)
+
+
+def test_now_is_the_diagonal():
+    """On it the predicted finish is the present."""
+    line = drawn(plot_eta(eta_frame(samples_at([0, 600, 1200], [0, 1, 2]), [900, 300, 0]), tz="UTC"), "now")
+    np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
+
+
+def test_windows_that_overlap_are_left_out():
+    """Of 10 rows 10 s apart, windows of 30 s leave the last and each third before it."""
+    samples = samples_at(range(0, 100, 10), range(10))
+    frame = failure_frame(samples, [1] * 10, [20] * 10)
+    ax = plot_failure_rate(frame, window=30, tz="UTC")
+    dots = next(line for line in ax.lines if line.get_marker() == "o")
+    positions = clock.days_of(samples["sampled_at"])
+    np.testing.assert_array_equal(dots.get_xdata(), positions[[0, 3, 6, 9]])
+
+
+def test_only_what_is_above_the_baseline_is_a_filled_red_square():
+    """A rate of 20 % +- 5 is above a usual 5 to 12 %; one of 10 % +- 5 is not."""
+    frame = failure_frame(samples_at([0, 30, 60], [0, 1, 2]), [10, 10, 20], [100] * 3)
+    ax = plot_failure_rate(frame, window=30, baseline=(0.08, 0.05, 0.12), tz="UTC")
+    above, inside = drawn(ax, "above baseline"), drawn(ax, "job-1")
+    assert (above.get_marker(), to_hex(above.get_markerfacecolor())) == ("s", palette.LIGHT.alarm)
+    assert above.get_ydata() == pytest.approx([0.2])
+    assert (inside.get_marker(), to_hex(inside.get_markerfacecolor())) == ("o", palette.LIGHT.paper)
+    assert inside.get_ydata() == pytest.approx([0.1, 0.1])
+
+
+def test_a_rate_since_the_start_is_a_line_with_a_band():
+    """No window, no dots."""
+    ax = plot_failure_rate(failure_frame(STEADY, [1, 2, 3, 4, 5], [20, 40, 60, 80, 100]), tz="UTC")
+    assert drawn(ax, "cumulative").get_ydata() == pytest.approx([0.05] * 5)
+    assert len(ax.collections) == 1
+    assert ax.get_ylim()[0] == 0
+
+
+def test_rates_of_a_window_are_not_taken_for_rates_since_the_start():
+    """Where the finished items of the frame fall, it is windowed: the window must be said."""
+    frame = failure_frame(STEADY, [1, 1, 1, 1, 1], [20, 40, 30, 20, 10])
+    with pytest.raises(SchemaError, match="window="):
+        plot_failure_rate(frame, tz="UTC")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plot_throughput(STEADY), "'interval_items_per_s' is missing.*throughput"),
+        (lambda: plot_eta(STEADY), "'eta' is missing"),
+        (lambda: plot_failure_rate(STEADY), "'failed' is missing"),
+        (lambda: plot_throughput([1, 2]), "got list"),
+        (lambda: plot_progress(STEADY, forecast=STEADY), "'eta' is missing"),
+    ],
+)
+def test_a_frame_of_another_kind_is_refused(call, message):
+    """The error names the column and who makes it."""
+    with pytest.raises(SchemaError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("options", [{"x": "share"}, {"y": "percent"}, {"tz": "Mars/Olympus"}, {"theme": "sepia"}])
+def test_an_unknown_option_is_refused(options):
+    """The error names the option and its words."""
+    with pytest.raises(ConfigurationError, match=f"^{next(iter(options))}: expected"):
+        plot_progress(STEADY, **options)
+
+
+def test_both_offsets_are_named_across_a_clock_change():
+    """The night of 25 October 2026 has two offsets in Berlin; ticks stay at round times on both sides."""
+    samples = samples_at(range(0, 6 * 3600, 600), range(36), start=pd.Timestamp("2026-10-24T22:30:00Z"))
+    ax = plot_progress(samples, tz="Europe/Berlin")
+    assert "Europe/Berlin (UTC+02:00, then UTC+01:00)" in ax.get_xlabel()
+    words = ax.xaxis.get_major_formatter().format_ticks(ax.xaxis.get_majorticklocs())
+    assert words == ["01:00", "02:00", "03:00", "04:00", "05:00"]
+
+
+def test_midnight_is_a_dated_line():
+    """A job that runs into the next day says which day begins."""
+    ax = plot_progress(samples_at(range(0, 7200, 600), range(12), start=pd.Timestamp("2026-11-18T22:30:00Z")), tz="UTC")
+    assert "Thu 19 Nov" in texts(ax)
+    assert "18 Nov to 19 Nov 2026" in ax.get_xlabel()
+
+
+def test_without_a_zone_the_viewers_own_is_taken():
+    """It is named as such."""
+    code = """
+        import os, time
+        os.environ["TZ"] = "Europe/Berlin"; time.tzset()
+        from mops_analysis.charts import clock
+        print(clock.zone_text(clock.zone_of(None), 20775.5, 20775.6))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "local zone CET (UTC+01:00)"
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        (dt.UTC, "UTC"),
+        (zoneinfo.ZoneInfo("UTC"), "UTC"),
+        (zoneinfo.ZoneInfo("Asia/Kathmandu"), "Asia/Kathmandu (UTC+05:45)"),
+        (zoneinfo.ZoneInfo("America/New_York"), "America/New_York (UTC-05:00)"),
+    ],
+)
+def test_a_zone_is_named_with_its_offset(zone, text):
+    """Half and quarter hours too."""
+    assert clock.zone_text(zone, 20775.5, 20775.6) == text
+
+
+@pytest.mark.parametrize("span_s", [0.05, 5, 90, 3600, 86_400, 10 * 86_400, 400 * 86_400])
+def test_a_clock_axis_has_a_few_ticks_for_any_span(span_s):
+    """From milliseconds to years, 1 to 8 ticks, all inside."""
+    low = 20775.51234
+    ticks = clock.ClockTicks(zoneinfo.ZoneInfo("Europe/Berlin"), 7).tick_values(low, low + span_s / 86_400)
+    assert 1 <= len(ticks) <= 8
+    assert all(low <= tick <= low + span_s / 86_400 for tick in ticks)
+
+
+def test_labels_at_line_ends_never_touch():
+    """Six labels that all want the same height are spread around it, inside the room."""
+    heights = np.full(6, 20.0)
+    for wanted in (np.full(6, 150.0), np.zeros(6), np.array([300.0, 290, 300, 10, 5, 0])):
+        middles = np.sort(canvas.spread(wanted, heights, 300.0))
+        assert (np.diff(middles) >= 20 - 1e-9).all()
+        assert middles[0] >= 10 - 1e-9
+        assert middles[-1] <= 290 + 1e-9
+
+
+def test_alt_text_is_made_from_the_numbers():
+    """Subject, span, zone, values, status, gaps."""
+    ax = plot_progress(GAPPED, tz="Europe/Berlin")
+    assert alt_text(ax) == (
+        "Progress, Wed 18 Nov 2026, 13:00 to 13:01 Europe/Berlin (UTC+01:00): job-1 70 % done (70 of 100 items "
+        "processed), in_progress. No samples 13:00 to 13:01."
+    )
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_theme_colours_paper_and_ink(theme):
+    """The Axes and their figure, title and line."""
+    colours = palette.theme_named(theme)
+    ax = plot_progress(STEADY, tz="UTC", theme=theme)
+    assert to_hex(ax.get_facecolor()) == to_hex(ax.figure.get_facecolor()) == colours.paper
+    assert drawn(ax, "job-1").get_color() == colours.main
+
+
+@every_plot
+def test_every_word_stays_inside_the_figure(plot):
+    """Nothing is clipped: with long names, wide numbers and end labels."""
+    counts = range(0, 50_000_000, 1_000_000)
+    samples = samples_at(range(0, 500, 10), counts, job_id="job_" + "8f21c4e0" * 3, total=10**8)
+    both = pd.concat([samples, samples.assign(job_id="job_" + "x" * 40, status="completed_with_warnings")])
+    for frame in (samples, both.astype({"job_id": "string"})):
+        ax = plot(frame, tz="America/Argentina/ComodRivadavia")
+        ax.figure.canvas.draw()
+        whole = ax.figure.bbox
+        for text in [*ax.texts, ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label]:
+            box = text.get_window_extent()
+            assert box.width == 0 or (box.x0 >= 0 and box.x1 <= whole.x1 and box.y0 >= 0 and box.y1 <= whole.y1), text
+
+
+def dark(ax):
+    """Return where the drawn Axes are dark."""
+    ax.figure.canvas.draw()
+    return np.asarray(ax.figure.canvas.buffer_rgba())[..., :3].mean(axis=2) < 160
+
+
+def grown(mask):
+    """Return the mask with a pixel more on every side."""
+    padded = np.pad(mask, 1)
+    height, width = mask.shape
+    return np.any([padded[i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0)
+
+
+@pytest.mark.parametrize("kind", ["noise", "walk", "counter"])
+def test_a_thinned_line_is_the_same_picture(kind, monkeypatch):
+    """Every dark pixel of 30,000 points has one within a pixel in the thinned picture, and the other way round."""
+    rng = np.random.default_rng(3)
+    x = np.linspace(0, 1, 30_000)
+    noise = rng.standard_normal(x.size)
+    y = {"noise": noise, "walk": noise.cumsum(), "counter": np.arange(x.size, dtype=float)}[kind]
+    y[9_000:9_400] = np.nan
+    y[20_000] = 3 * np.nanmax(y)
+    pictures, points = [], []
+    for limit in (lines.THIN_ABOVE, 10**9):
+        monkeypatch.setattr(lines, "THIN_ABOVE", limit)
+        figure = Figure(figsize=(3, 2), dpi=100)
+        FigureCanvasAgg(figure)
+        ax = figure.add_axes((0, 0, 1, 1))
+        ax.set_axis_off()
+        ax.set_xlim(0, 1)
+        points.append(lines.draw_line(ax, x, y, color="black", linewidth=1.2).get_ydata())
+        pictures.append(dark(ax))
+    thin, full = pictures
+    assert points[0].size < points[1].size / 5
+    assert not (thin & ~grown(full)).any()
+    assert not (full & ~grown(thin)).any()
+
+
+def test_thinning_keeps_breaks_spikes_and_the_last_point():
+    """NaN, the one extreme value and the end survive."""
+    x = np.arange(20_000.0)
+    y = np.zeros(20_000)
+    y[5_000], y[12_345] = np.nan, 99.0
+    kept = lines.thinned(x, y, low=0, high=20_000, columns=100)
+    assert {0, 5_000, 12_345, 19_999} <= set(kept.tolist())
+    assert kept.size < 450
+
+
+def test_a_notebook_shows_the_axes_as_a_picture_with_alt_text(tmp_path):
+    """The last expression of a cell is shown, once, though pyplot's inline backend is on."""
+    code = """
+        import matplotlib.pyplot as plt
+        import pandas as pd
+        from mops_analysis.charts import plot_throughput
+        times = pd.to_datetime([0, 60, 120], unit="s", utc=True)
+        frame = pd.DataFrame({"job_id": "a<b", "sampled_at": times, "items_per_s": 2.0, "interval_items_per_s": 2.0})
+        plot_throughput(frame, tz="UTC")
+    """
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(code))])
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    (output,) = notebook.cells[0].outputs
+    assert set(output.data) == {"text/plain", "image/png", "text/html"}
+    assert '<img alt="Throughput, Thu 01 Jan 1970, 00:00 to 00:02 UTC: a&lt;b median 2/s' in output.data["text/html"]
+
+
+def test_given_axes_stay_plain_axes():
+    """Only Axes of our own have a picture of their own; pyplot's are shown by pyplot."""
+    ax = plot_progress(STEADY, ax=Figure().subplots(), tz="UTC")
+    assert type(ax) is Axes
