@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import mops_analysis as mops
 from mops_analysis.cli import OK
 from mops_analysis.errors import SchemaError
+from mops_analysis.metrics import backtest_summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,9 +76,12 @@ def _jobs(arguments: argparse.Namespace) -> None:
 
     from mops_analysis.cli.table import job_table
 
-    rows = mops.summary(read_chosen(arguments.store, arguments.job_ids))
+    samples = read_chosen(arguments.store, arguments.job_ids)
+    rows = mops.summary(samples)
     width = None if sys.stdout.isatty() else 160  # a file or pipe has no edge to fold at
     Console(width=width, highlight=False).print(job_table(rows, most_rows=len(rows), tz=arguments.tz))
+    if not rows["eta"].isna().all():  # a forecast is not shown without its record
+        print(f"forecasts: {backtest_summary(mops.eta_backtest(samples))}", file=sys.stderr)
 
 
 def _chart(arguments: argparse.Namespace) -> None:

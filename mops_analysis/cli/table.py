@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +66,9 @@ def job_table(
     """Build the table of a summary: running jobs first."""
     zone = zone_of(tz)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("job", "status", "", "done", "items", "failed", "items/s", "ready"):
+    for name in ("job", "status", "", "done", "items", "failed", "items/s"):
         table.add_column(name, justify="right" if name in ("done", "items", "failed", "items/s") else "left")
+    table.add_column(f"ready, {_zone_name(zone)}")
     table.add_column("note", overflow="fold")
     ordered = rows.sort_values(["terminal", "job_id"], kind="stable")
     for row in ordered.head(most_rows).to_dict("records"):
@@ -91,9 +92,20 @@ def _cells(row: dict[Any, Any], zone: tzinfo) -> list[Any]:
         _number(share, "{:.0%}"),
         f"{row['finished_items']:,.0f}",
         f"{row['failed_items']:,.0f}",
-        _number(row["mean_items_per_s"] if row["terminal"] else row["last_items_per_s"], "{:,.1f}"),
+        _number(_rate(row), "{:,.1f}"),
         _ready(row, zone),
     ]
+
+
+def _rate(row: dict[Any, Any]) -> float:
+    # The newest window, where one is covered and the job still runs; else the mean.
+    has_window = not row["terminal"] and pd.notna(row["last_items_per_s"])
+    return float(row["last_items_per_s"] if has_window else row["mean_items_per_s"])
+
+
+def _zone_name(zone: tzinfo) -> str:
+    offset = datetime.now(zone).strftime("%z")
+    return f"{zone} (UTC{offset[:3]}:{offset[3:]})" if str(zone) != "UTC" else "UTC"
 
 
 def _number(value: float, form: str) -> str:
