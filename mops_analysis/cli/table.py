@@ -84,9 +84,9 @@ def job_table(
 def _cells(row: dict[Any, Any], zone: tzinfo) -> list[Any]:
     status = row["status"]
     share = row["share_done"]
-    name = row.get("label") or row["job_id"]
+    label = row.get("label", pd.NA)
     return [
-        Text(str(name)[:40]),
+        Text(row["job_id"][:40] if pd.isna(label) else f"{label[:30]} ({row['job_id'][:30]})"),
         Text(f"{status_mark(status)} {status[:24]}", style=status_colour(status, LIGHT)),
         ProgressBar(total=1.0, completed=0.0 if pd.isna(share) else min(share, 1.0), width=16),
         _number(share, "{:.0%}"),
@@ -104,8 +104,9 @@ def _rate(row: dict[Any, Any]) -> float:
 
 
 def _zone_name(zone: tzinfo) -> str:
-    offset = datetime.now(zone).strftime("%z")
-    return f"{zone} (UTC{offset[:3]}:{offset[3:]})" if str(zone) != "UTC" else "UTC"
+    now = datetime.now(zone)
+    name, offset = getattr(zone, "key", now.tzname()), now.strftime("%z")
+    return "UTC" if name == "UTC" else f"{name} (UTC{offset[:3]}:{offset[3:]})"
 
 
 def _number(value: float, form: str) -> str:
