@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mops_analysis.files import load_example, read_samples
     from mops_analysis.metrics import (
         anomalies,
+        backtest_summary,
         counting,
         eta,
         eta_backtest,
@@ -61,6 +62,7 @@ _HOMES = {
     "eta": "metrics",
     "eta_backtest": "metrics",
     "summary": "metrics",
+    "backtest_summary": "metrics",
     "anomalies": "metrics",
     "plot_progress": "charts",
     "plot_throughput": "charts",
