@@ -86,7 +86,10 @@ def failure_rate(
             "failure_rate_high": high,
         }
 
-    return arrays.frame(by_block(arrays, formula, includes_failed(arrays, processed_includes_failed)))
+    rates = arrays.frame(by_block(arrays, formula, includes_failed(arrays, processed_includes_failed)))
+    if width is not None:
+        rates.attrs["window_s"] = width / 1e9  # so that a chart can tell the rates of a window from those so far
+    return rates
 
 
 def check_confidence(confidence: float) -> None:
