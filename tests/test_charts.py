@@ -420,6 +420,15 @@ def test_the_convergence_chart_draws_the_truth_and_the_errors():
         assert words in texts(ax)
 
 
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_job_cut_short_has_an_end_and_no_errors(status):
+    """No forecast promised that end."""
+    samples = samples_at(range(0, 300, 100), [0, 25, 50], status=status)
+    ax = plot_eta(eta_frame(samples, [400, 420, np.nan]), samples=samples, tz="UTC")
+    assert f"true finish\n12:03:20\n{status}" in texts(ax)
+    assert "% done" not in texts(ax)
+
+
 def test_a_running_job_has_no_true_finish():
     """The newest forecast is written in its place."""
     ax = plot_eta(eta_frame(STEADY, [60] * 5), samples=STEADY, tz="UTC")
@@ -460,6 +469,14 @@ def test_a_rate_since_the_start_is_a_line_with_a_band():
     assert drawn(ax, "cumulative").get_ydata() == pytest.approx([0.05] * 5)
     assert len(ax.collections) == 1
     assert ax.get_ylim()[0] == 0
+
+
+def test_the_window_is_read_from_the_frame():
+    """`failure_rate` leaves it there, and choosing rows keeps it."""
+    frame = failure_frame(STEADY, [1] * 5, [20] * 5)
+    frame.attrs["window_s"] = 20.0
+    ax = plot_failure_rate(frame[frame["job_id"] == "job-1"], tz="UTC")
+    assert drawn(ax, "job-1").get_xdata().size == 3
 
 
 def test_rates_of_a_window_are_not_taken_for_rates_since_the_start():

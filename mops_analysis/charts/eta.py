@@ -18,6 +18,7 @@ from mops_analysis.charts.palette import Theme, status_colour, theme_named
 from mops_analysis.charts.tracks import Track, check_metric, tracks_of
 
 _QUESTION = "When done? Are the predictions settling?"
+_CUT_SHORT = ("failed", "cancelled", "canceled")  # a forecast of the last item says nothing about such an end
 _SHARES_LABELLED = (25, 50, 75)  # percent done at which the error is written
 
 
@@ -34,7 +35,7 @@ def plot_eta(
     Look for flatness: a flat line is a forecast to trust, a rising one keeps promising too much. The grey diagonal is
     "now": where the line meets it, the job is done. With `samples`, the true finish of a job that has ended is a
     heavy rule, and the error of the forecasts at 25, 50 and 75 % done is written beside them: "+10 m" predicted ten
-    minutes too late.
+    minutes too late. A job that failed or was cancelled has no such errors.
 
     One job is drawn in full; 2 to 6 share the Axes, told apart by colour, dash and marker; 7 to 24 get a panel each
     inside the Axes (its `child_axes`), on one scale; more are drawn as thin lines without names.
@@ -166,9 +167,11 @@ def _draw_single(view: _View) -> str:
     labels = []
     if np.isfinite(finish):
         ax.axhline(finish, color=theme.ink, linewidth=2, zorder=2.5, label="true finish")
-        status = view.truths[track.job_id].status.replace("_", " ")
-        labels.append(EndLabel(finish, f"true finish\n{clock.clock_text(finish, view.zone, seconds=True)}\n{status}"))
-        _draw_errors(view, track, finish)
+        status = view.truths[track.job_id].status
+        moment = clock.clock_text(finish, view.zone, seconds=True)
+        labels.append(EndLabel(finish, f"true finish\n{moment}\n{status.replace('_', ' ')}"))
+        if status not in _CUT_SHORT:
+            _draw_errors(view, track, finish)
     else:
         known = np.flatnonzero(np.isfinite(y))[-1]
         labels.append(EndLabel(float(y[known]), f"newest forecast\n{_finish_text(view, track)}"))

@@ -15,7 +15,7 @@ from mops_analysis.charts import canvas, clock
 from mops_analysis.charts.canvas import EndLabel
 from mops_analysis.charts.lines import Floats, Ints, broken, draw_band, draw_line, fall_starts
 from mops_analysis.charts.palette import Theme, theme_named
-from mops_analysis.charts.tracks import Track, check_metric, tracks_of
+from mops_analysis.charts.tracks import Track, check_metric, elided, tracks_of
 from mops_analysis.errors import SchemaError
 
 _QUESTION = "How many fail, and is it getting worse?"
@@ -50,7 +50,8 @@ def plot_failure_rate(
     cumulative
         What `failure_rate(samples)` returned, to be drawn as a line below the dots.
     window
-        The window that `failure_rate` was given [s, or as "2min"]; needed for rates of a window.
+        The window that `failure_rate` was given [s, or as "2min"]; only needed where the frame has forgotten it, as
+        after a round trip through CSV.
     baseline
         What is usual: a rate, or a median with the low and high end of the usual range.
     x
@@ -66,7 +67,7 @@ def plot_failure_rate(
     Raises
     ------
     SchemaError
-        If a frame is not what `failure_rate` returns, or is windowed and `window` is not given.
+        If a frame is not what `failure_rate` returns, or is windowed and its window is not known.
     ConfigurationError
         If `x`, `tz` or `theme` is none of its words.
 
@@ -234,6 +235,7 @@ def _draw_dots(view: _View, track: Track, *, color: str | None = None, marker: s
             markeredgecolor=tint,
             markerfacecolor=tint if shape == "s" and tint == view.theme.alarm else view.theme.paper,
             zorder=4,
+            clip_on=False,
             label="above baseline" if tint == view.theme.alarm else track.name,
         )
     if worse.any() and len(view.tracks) == 1:
@@ -271,7 +273,9 @@ def _draw_panels(view: _View) -> str:
         draw_line(panel, x, y, color=view.theme.main, linewidth=1.5, label=track.name)
         if view.usual is not None:
             panel.axhline(view.usual[0], color=view.theme.baseline, linewidth=1, linestyle=(0, (4, 3)))
-        panel.set_title(f"{track.short}, {_last_text(track)}", loc="left", fontsize=7.5, color=view.theme.ink, pad=2.5)
+        panel.set_title(
+            f"{elided(track.name, 18)}, {_last_text(track)}", loc="left", fontsize=7.5, color=view.theme.ink, pad=2.5
+        )
     return f"Failed share {_kind_text(view)} with confidence interval, {len(view.tracks)} jobs on one scale"
 
 

@@ -19,7 +19,7 @@ from mops_analysis.charts import canvas, clock
 from mops_analysis.charts.canvas import EndLabel, Stroke
 from mops_analysis.charts.lines import Floats, broken, draw_line, fall_starts
 from mops_analysis.charts.palette import Theme, status_colour, status_mark, theme_named
-from mops_analysis.charts.tracks import Track, check_metric, tracks_of
+from mops_analysis.charts.tracks import Track, check_metric, elided, tracks_of
 from mops_analysis.errors import ConfigurationError
 
 _QUESTION = "How far, and when done?"
@@ -345,7 +345,7 @@ def _draw_overlay(view: _View) -> str:
         labels.append(EndLabel(float(track.values(view.column)[-1]), _overlay_text(view, track), stroke))
     canvas.write_end_labels(view.ax, labels, view.theme)
     running = any(t.job_id in view.issues and t.status not in schema.TERMINAL_STATUSES for t in view.tracks)
-    method = "Served percentage" if view.is_share else "Items processed, as served"
+    method = "Served percentage" if view.is_share else "Items processed"
     forecast = f"; newest forecast (dashed) with its {_band_text(view)}" if running else ""
     return f"{method}, {len(view.tracks)} jobs{forecast}; diamond: the end, in the colour of its status"
 
@@ -354,9 +354,9 @@ def _draw_panels(view: _View) -> str:
     for panel, track in canvas.panels(view.ax, view.tracks, view.zone, view.unit, view.theme):
         x, y = view.line(track)
         draw_line(panel, x, y, color=view.theme.main, linewidth=1.5, label=track.name)
-        mark = f"{status_mark(track.status)} {track.short}, {track.values('progress_percentage')[-1]:.0f} %"
+        mark = f"{status_mark(track.status)} {elided(track.name, 18)}, {track.values('progress_percentage')[-1]:.0f} %"
         panel.set_title(mark, loc="left", fontsize=7.5, color=view.theme.ink, pad=2.5)
-    method = "Served percentage" if view.is_share else "Items processed, as served"
+    method = "Served percentage" if view.is_share else "Items processed"
     return f"{method}, {len(view.tracks)} jobs on one scale; mark: the newest status; hatched: no samples"
 
 
