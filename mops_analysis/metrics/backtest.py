@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from mops_analysis import schema
-from mops_analysis.metrics import counting
 from mops_analysis.metrics.arrays import Arrays, Floats, IncludesFailed, Ints
+from mops_analysis.metrics.counting import includes_failed_so_far
 from mops_analysis.metrics.eta import Running, count_work, remaining_seconds
 
 _SHARES_DONE = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -80,7 +80,7 @@ def eta_backtest(
     4        0.90         10.0               5.0
     """
     arrays = Arrays.of(samples)
-    running = count_work(arrays, counting.includes_failed_so_far(arrays, processed_includes_failed))
+    running = count_work(arrays, includes_failed_so_far(arrays, processed_includes_failed))
     moments = list(_moments(arrays, running))
     job = np.array([moment[0] for moment in moments], dtype=np.int64)
     share = np.array([moment[1] for moment in moments], dtype=np.float64)

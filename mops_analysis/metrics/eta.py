@@ -32,8 +32,8 @@ import pandas as pd
 
 from mops_analysis import schema
 from mops_analysis.errors import SchemaError
-from mops_analysis.metrics import counting
 from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, Ints
+from mops_analysis.metrics.counting import includes_failed_so_far
 
 #: Windows of the pace: so many newest ticks, or such a share of all events.
 _LAST_TICKS = (3, 6, 12, 24, 48)
@@ -120,7 +120,7 @@ def remaining_seconds(arrays: Arrays, interval: float, processed_includes_failed
     width = _relative_width(interval)
     seconds = np.full((3, len(arrays.time_ns)), np.nan)
     for rows, _, block in arrays.blocks():
-        running = count_work(block, counting.includes_failed_so_far(block, processed_includes_failed))
+        running = count_work(block, includes_failed_so_far(block, processed_includes_failed))
         seconds[:, rows.start + running.row] = _forecast(running, width)
     return seconds
 
@@ -444,12 +444,14 @@ class _Estimate:
     errors: tuple[Floats, ...]
 
 
-def _remaining(running: Running, events: _Events, pace: _Pace) -> _Estimate:
+def estimate_remaining(running: Running) -> _Estimate:
     """B = max(e^lambda R (1 + growth) - regular min(age, gap), 0) + max(age - 2 gap, 0).
 
     The work left at the present pace, more of it while the total grows; credit for the batch under way if batches are
     regular; a stall is expected to last as long again as it already has.
     """
+    events = _events(running)
+    pace = _pace(events)
     newest = events.newest
     advance = _mean_advance(events)[newest]
     seconds_per_item = np.exp(pace.log_pace)[newest]
@@ -506,9 +508,19 @@ def _offsets(running: Running, estimate: _Estimate) -> tuple[Floats, Floats]:
 
     Both are softplus(a . x): the worse past forecasts were, the further the end, the fewer ticks, the wider.
     """
+    inputs = doubt_inputs(running, estimate)
+    low, high = (
+        np.logaddexp(0, sum((a * x for a, x in zip(weights, inputs, strict=True)), np.zeros(len(running.t))))
+        for weights in (_LOW, _HIGH)
+    )
+    return low, high
+
+
+def doubt_inputs(running: Running, estimate: _Estimate) -> tuple[Floats, ...]:
+    """The x of `_offsets`; all without a unit."""
     ahead = estimate.remaining + estimate.delta
     ticks_left = running.work_left / np.maximum(estimate.mean_advance, 1e-9)
-    inputs = (
+    return (
         np.ones(len(ahead)),
         np.log(_ERROR_FLOOR + estimate.errors[0]),
         np.log(_ERROR_FLOOR + estimate.errors[1]),
@@ -517,19 +529,13 @@ def _offsets(running: Running, estimate: _Estimate) -> tuple[Floats, Floats]:
         np.minimum(np.log(1 + ticks_left), 9),
         running.changed.astype(np.float64),
     )
-    low, high = (
-        np.logaddexp(0, sum((a * x for a, x in zip(weights, inputs, strict=True)), np.zeros(len(ahead))))
-        for weights in (_LOW, _HIGH)
-    )
-    return low, high
 
 
 def _forecast(running: Running, width: float) -> Floats:
     """Median, low and high of the remaining seconds (3 x r); NaN where nothing can be said."""
     if not len(running.row):
         return np.empty((3, 0))
-    events = _events(running)
-    estimate = _remaining(running, events, _pace(events))
+    estimate = estimate_remaining(running)
     low, high = _offsets(running, estimate)
     says = (estimate.ticks > 0) & running.known
     median = _hold(running, estimate, low + high, says)
