@@ -35,7 +35,7 @@ def jobs(*frames: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def likely(seed: int, *, count: int = 4, longest: int = 60) -> pd.DataFrame:
+def likely(seed: int, *, count: int = 3, longest: int = 40) -> pd.DataFrame:
     """Jobs as they come, sorted: uneven steps, gaps, batches, failures, falls, growing totals, waiting and reviews."""
     rng = np.random.default_rng(seed)
     return jobs(*(_likely_job(rng, f"job-{number:03d}", int(rng.integers(1, longest))) for number in range(count)))

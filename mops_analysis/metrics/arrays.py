@@ -293,7 +293,7 @@ class Window:
         rows = np.arange(len(axis)) if rows is None else rows
         # One rising axis through all jobs. A step beyond the width cannot be told from one of the width by any window,
         # so cutting it keeps the sum within 64 bits.
-        width = min(width, int(axis.max(initial=1)))
+        width = min(width, int(axis.max(initial=0)) + 1)
         links = np.minimum(block.steps(axis), width)
         links[block.first] = width
         key = np.cumsum(links)

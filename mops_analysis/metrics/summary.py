@@ -141,7 +141,7 @@ def _block_summary(block: Arrays, includes_failed: Bools, until: int | None) -> 
         "finished_items": finished[last],
         "failed_items": failed,
         "share_done": _share_done(finished[last], total, completed),
-        "mean_items_per_s": _quotient(clock.finished[last] * NS, clock.running[last]),
+        "mean_items_per_s": _quotient(clock.finished[last] * float(NS), clock.running[last]),
         "last_items_per_s": clock.rate(Window.before(block, clock.running, _WINDOW, last), _WINDOW),
         "failure_rate": rate,
         "failure_rate_low": low,
@@ -168,7 +168,7 @@ def _ended(block: Arrays, is_terminal: Bools) -> Ints:
 
 def _bounds(block: Arrays, name: str, row: Ints) -> dict[str, Ints]:
     before = np.where(row < 0, _NAT, block.time_ns[row])
-    after = np.where((row < 0) | (row == block.first), _NAT, block.time_ns[row - 1])
+    after = np.where((row < 0) | (row == block.first), _NAT, block.time_ns[np.maximum(row - 1, 0)])
     return {f"{name}_after": after, f"{name}_before": before}
 
 
@@ -184,7 +184,7 @@ def _share_done(finished: Ints, total: Ints, completed: Bools) -> Floats:
     return np.where((total <= 0) & completed, 1.0, share)
 
 
-def _quotient(dividend: Ints, divisor: Ints) -> Floats:
+def _quotient(dividend: npt.NDArray[np.number[Any]], divisor: Ints) -> Floats:
     """The quotient, NaN where the divisor is not above 0."""
     quotient = np.full(len(divisor), np.nan)
     np.divide(dividend, divisor, out=quotient, where=divisor > 0)

@@ -178,7 +178,7 @@ def _interval_rate(block: Arrays, clock: RateClock, done: Work) -> Floats:
     step = block.step_ns
     rate = np.full(len(step), np.nan)
     counts = clock.runs & (step > 0)
-    rate[counts] = done.finished[counts] * NS / step[counts]
+    rate[counts] = done.finished[counts] * float(NS) / step[counts]
     return rate
 
 
