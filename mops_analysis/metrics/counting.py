@@ -115,9 +115,10 @@ def counting(samples: pd.DataFrame, *, processed_includes_failed: IncludesFailed
         told = [f"set by the caller: {_RULES[asked]}"] * len(rule)
     else:
         found = _found(arrays)
-        rule, source = _decide(found)
+        votes = _votes_in_force(found, processed_includes_failed)
+        rule, source = _decide(found, votes)
         decided = source >= 0
-        told = [_told(arrays, found, job, source) for job in range(len(rule))]
+        told = [_told(arrays, found, job, int(source[job]), votes) for job in range(len(rule))]
     return pd.DataFrame(
         {
             "job_id": pd.array(arrays.job_ids, dtype="string"),
@@ -129,13 +130,41 @@ def counting(samples: pd.DataFrame, *, processed_includes_failed: IncludesFailed
     )
 
 
-def includes_failed(arrays: Arrays, processed_includes_failed: IncludesFailed) -> Bools:
+@dataclass(frozen=True)
+class Votes:
+    """How many jobs have evidence of kinds 1 to 4, by the rule that it speaks for.
+
+    Given as `processed_includes_failed`, it is "auto" with these votes in the place of those in the frame: so a part of
+    the jobs gives the numbers that it gives among all of them.
+    """
+
+    inclusive: int = 0
+    disjoint: int = 0
+
+    def __add__(self, other: Votes) -> Votes:
+        return Votes(self.inclusive + other.inclusive, self.disjoint + other.disjoint)
+
+    @property
+    def majority(self) -> bool | None:
+        """Whether processed items include the failed ones; None for a tie."""
+        return None if self.inclusive == self.disjoint else self.inclusive > self.disjoint
+
+
+def votes(samples: pd.DataFrame) -> Votes:
+    """What the jobs of a samples frame say to the jobs that do not know."""
+    return _votes(_found(Arrays.of(samples)))
+
+
+def includes_failed(arrays: Arrays, processed_includes_failed: IncludesFailed | Votes) -> Bools:
     """Whether each job's processed items include its failed ones: the rule of `counting` (k)."""
     asked = _asked(processed_includes_failed)
-    return _decide(_found(arrays))[0] if asked is None else np.full(len(arrays.job_ids), asked)
+    if asked is not None:
+        return np.full(len(arrays.job_ids), asked)
+    found = _found(arrays)
+    return _decide(found, _votes_in_force(found, processed_includes_failed))[0]
 
 
-def includes_failed_so_far(block: Arrays, processed_includes_failed: IncludesFailed) -> Bools:
+def includes_failed_so_far(block: Arrays, processed_includes_failed: IncludesFailed | Votes) -> Bools:
     """Whether processed items include the failed ones, judged at each row from the job's rows up to it alone (n).
 
     For forecasts, which must not know the end: only the served percentage votes, row by row (kinds 4 and 6 of
@@ -151,10 +180,10 @@ def includes_failed_so_far(block: Arrays, processed_includes_failed: IncludesFai
     return block.so_far(inclusive) > block.so_far(disjoint)
 
 
-def _asked(processed_includes_failed: IncludesFailed) -> bool | None:
+def _asked(processed_includes_failed: IncludesFailed | Votes) -> bool | None:
     if isinstance(processed_includes_failed, bool | np.bool_):
         return bool(processed_includes_failed)
-    if processed_includes_failed != "auto":
+    if not isinstance(processed_includes_failed, Votes) and processed_includes_failed != "auto":
         raise SchemaError(
             f"processed_includes_failed: expected True, False or 'auto', got {processed_includes_failed!r}"
         )
@@ -225,33 +254,42 @@ def _is_tenths(percentage: npt.NDArray[np.float64]) -> Bools:
     return np.abs(tenths - np.rint(tenths)) < 1e-9
 
 
-def _decide(found: _Found) -> tuple[Bools, Ints]:
+def _own(found: _Found) -> Ints:
+    """Per job the strongest kind of evidence of its own, the weak one left out; -1 where it has none."""
+    has = found.row[:, :_WEAK] >= 0
+    return np.where(has.any(axis=1), np.argmax(has, axis=1), -1)
+
+
+def _votes(found: _Found) -> Votes:
+    own = _own(found)
+    speaks_for = _INCLUSIVE[own[own >= 0]]
+    return Votes(inclusive=int(speaks_for.sum()), disjoint=int((~speaks_for).sum()))
+
+
+def _votes_in_force(found: _Found, processed_includes_failed: IncludesFailed | Votes) -> Votes:
+    return processed_includes_failed if isinstance(processed_includes_failed, Votes) else _votes(found)
+
+
+def _decide(found: _Found, votes: Votes) -> tuple[Bools, Ints]:
     """Per job the rule, and the kind of evidence for it; beyond the kinds: the other jobs'; -1: nothing."""
-    has = found.row >= 0
-    strong = has[:, :_WEAK].any(axis=1)
-    source = np.where(strong, np.argmax(has[:, :_WEAK], axis=1), -1)
-    inclusive = int(_INCLUSIVE[source[strong]].sum())
-    disjoint = int(strong.sum()) - inclusive
-    majority = inclusive > disjoint
-    from_others = ~strong & ~found.nothing_failed & (inclusive != disjoint)
-    weak = ~strong & ~from_others & has[:, _WEAK]
-    source = np.where(from_others, len(_EVIDENCE), np.where(weak, _WEAK, source))
+    own = _own(found)
+    majority = votes.majority is True
+    from_others = (own < 0) & ~found.nothing_failed & (votes.majority is not None)
+    weak = (own < 0) & ~from_others & (found.row[:, _WEAK] >= 0)
+    source = np.where(from_others, len(_EVIDENCE), np.where(weak, _WEAK, own))
     return np.where(source < 0, majority, np.append(_INCLUSIVE, majority)[source]), source
 
 
-def _told(arrays: Arrays, found: _Found, job: int, source: Ints) -> str:
-    kind = int(source[job])
+def _told(arrays: Arrays, found: _Found, job: int, kind: int, votes: Votes) -> str:
     if found.nothing_failed[job]:
         return "undecided: nothing failed; both rules give the same numbers"
     if kind < 0:
         return "undecided: no sample tells the rules apart; taken as disjoint"
     own = [other for other in range(_WEAK) if found.row[job, other] >= 0]
     if kind == len(_EVIDENCE):
-        strong = source[(source >= 0) & (source < _WEAK)]
-        inclusive = int(_INCLUSIVE[strong].sum())
-        rule = inclusive > len(strong) - inclusive
-        agree = inclusive if rule else len(strong) - inclusive
-        words = f"from the other jobs in the frame: {_RULES[rule]} in {agree} of {len(strong)}"
+        rule = votes.majority is True
+        agree, all_votes = max(votes.inclusive, votes.disjoint), votes.inclusive + votes.disjoint
+        words = f"from the other jobs in the frame: {_RULES[rule]} in {agree} of {all_votes}"
     else:
         rule = _EVIDENCE[kind].includes_failed
         words = _words(arrays, kind, int(found.row[job, kind]))
