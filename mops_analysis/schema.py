@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
+    from pandas.api.extensions import ExtensionArray
 
 #: Columns of the samples frame with their dtypes, in order.
 SAMPLE_DTYPES = {
@@ -437,21 +438,20 @@ def validate(samples: pd.DataFrame) -> pd.DataFrame:
     return checked.take(np.lexsort((pd.DatetimeIndex(checked["sampled_at"]).asi8, job)))
 
 
-def job_starts(job_id: pd.Series[Any]) -> npt.NDArray[np.int64]:
-    """Positions at which the job is another than in the row before; the first row is one."""
+def changes(words: ExtensionArray) -> npt.NDArray[np.int64]:
+    """Positions at which the word is another than the one before; the first is one."""
     import numpy as np
 
-    ids = job_id.array
-    changes = np.ones(len(ids), dtype=bool)
-    changes[1:] = ids[1:] != ids[:-1]
-    return np.flatnonzero(changes)
+    differs = np.ones(len(words), dtype=bool)
+    differs[1:] = words[1:] != words[:-1]
+    return np.flatnonzero(differs)
 
 
 def _is_ordered(samples: pd.DataFrame) -> bool:
     import numpy as np
     import pandas as pd
 
-    starts = job_starts(samples["job_id"])
+    starts = changes(samples["job_id"].array)
     jobs = samples["job_id"].iloc[starts]
     time_ns = pd.DatetimeIndex(samples["sampled_at"]).asi8
     falls = np.flatnonzero(time_ns[1:] < time_ns[:-1]) + 1

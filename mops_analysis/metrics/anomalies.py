@@ -12,7 +12,6 @@ from mops_analysis import schema
 from mops_analysis.metrics.arrays import (
     NS,
     Arrays,
-    Bools,
     Floats,
     IncludesFailed,
     Ints,
@@ -22,7 +21,7 @@ from mops_analysis.metrics.arrays import (
 )
 from mops_analysis.metrics.counting import Work, fell, finished_as_served, includes_failed, work
 from mops_analysis.metrics.failures import wilson
-from mops_analysis.metrics.throughput import IDLE_STATUSES, RateClock, gaps
+from mops_analysis.metrics.throughput import IDLE_STATUSES, RateClock
 
 _QUIET = 60 * NS
 _MUCH_LONGER = 10
@@ -98,7 +97,9 @@ def anomalies(
     rule, width = includes_failed(arrays, processed_includes_failed), nanoseconds(window, "window")
     row, kind, detail = [], [], []
     for rows, jobs, block in arrays.blocks():
-        for events in find_events(block, rule[jobs], width):
+        done = work(block, rule[jobs])
+        clock = RateClock.of(block, done)
+        for events in find_events(block, done, clock, finished_as_served(block, rule[jobs]), width):
             row += [rows.start + at for at in events.row.tolist()]
             kind += [events.kind] * len(events.row)
             detail += [events.words(event) for event in range(len(events.row))]
@@ -125,16 +126,18 @@ class Events:
     words: Callable[[int], str]
 
 
-def find_events(block: Arrays, includes_failed: Bools, width: int) -> list[Events]:
-    """Every event in a block; `width` is that of the window for bursts [ns]."""
-    done = work(block, includes_failed)
+def find_events(block: Arrays, done: Work, clock: RateClock, finished: Ints, width: int) -> list[Events]:
+    """Every event in a block, from its work, its rate clock and the finished items as served.
+
+    `width` is that of the window for bursts [ns].
+    """
     return [
         _resets(block),
         _total_changes(block),
-        _gaps(block),
-        _stalls(block, RateClock.of(block, done)),
+        _gaps(block, clock),
+        _stalls(block, clock),
         _bursts(block, done, width),
-        *_contradictions(block, finished_as_served(block, includes_failed)),
+        *_contradictions(block, finished),
         _unknown_statuses(block),
     ]
 
@@ -163,13 +166,12 @@ def _total_changes(block: Arrays) -> Events:
     )
 
 
-def _gaps(block: Arrays) -> Events:
-    is_gap, usual = gaps(block)
-    row = np.flatnonzero(is_gap & ~block.previous(block.is_status(IDLE_STATUSES)))
+def _gaps(block: Arrays, clock: RateClock) -> Events:
+    row = np.flatnonzero(clock.is_gap & ~block.previous(block.is_status(IDLE_STATUSES)))
 
     def words(event: int) -> str:
         at = row[event]
-        step, median = _duration(block.step_ns[at]), _duration(usual[block.job[at]])
+        step, median = _duration(block.step_ns[at]), _duration(clock.usual_step[block.job[at]])
         return f"no sample for {step} since {_clock(block, at - 1)}; the usual step is {median}"
 
     return Events("gap", row, words)

@@ -81,7 +81,7 @@ class Arrays:
             raise SchemaError(f"expected a samples frame (pandas DataFrame), got {type(samples).__name__}")
         positioned = samples.set_axis(pd.RangeIndex(len(samples)))
         checked = schema.validate(positioned)
-        edges = np.append(schema.job_starts(checked["job_id"]), len(checked))
+        edges = np.append(schema.changes(checked["job_id"].array), len(checked))
         return cls(
             samples=samples,
             order=None if isinstance(checked.index, pd.RangeIndex) else checked.index.to_numpy(dtype=np.int64),
@@ -118,13 +118,14 @@ class Arrays:
     @cached_property
     def status(self) -> npt.NDArray[np.object_]:
         """The status words as Python strings (n)."""
-        codes, words = self._coded_status
-        return words[codes]
+        words, rows = self._status_runs
+        return np.repeat(words, rows)
 
     @cached_property
-    def _coded_status(self) -> tuple[Ints, npt.NDArray[np.object_]]:
-        codes, words = pd.factorize(self.status_words)
-        return codes, np.asarray(words, dtype=object)
+    def _status_runs(self) -> tuple[npt.NDArray[np.object_], Ints]:
+        """The status words in turn, and how many rows each one holds: they change seldom."""
+        starts = schema.changes(self.status_words)
+        return self.status_words[starts].to_numpy(dtype=object), np.diff(starts, append=len(self.status_words))
 
     @cached_property
     def step_ns(self) -> Ints:
@@ -134,8 +135,8 @@ class Arrays:
 
     def is_status(self, words: Collection[str]) -> Bools:
         """Whether the row's status is one of the words (n)."""
-        codes, found = self._coded_status
-        return np.array([word in words for word in found], dtype=bool)[codes]
+        found, rows = self._status_runs
+        return np.repeat(np.array([word in words for word in found.tolist()], dtype=bool), rows)
 
     def steps(self, values: Ints) -> Ints:
         """Change of a value since the job's previous row, 0 at its first (n)."""
@@ -322,13 +323,15 @@ def median_by_job(values: Ints, job: Ints, jobs: int) -> Floats:
     jobs
         How many jobs there are.
     """
-    ordered = values[np.lexsort((values, job))]
-    count = np.bincount(job, minlength=jobs)
-    start = np.cumsum(count) - count
-    has = np.flatnonzero(count)
-    low, high = ordered[(start + (count - 1) // 2)[has]], ordered[(start + count // 2)[has]]
+    counts = np.bincount(job, minlength=jobs)
+    starts = np.cumsum(counts) - counts
     median = np.full(jobs, np.nan)
-    median[has] = low + (high - low) / 2
+    # Jobs of one length are the rows of a table: selecting in it costs a twentieth of sorting by job and value.
+    for count in np.unique(counts[counts > 0]):
+        alike = np.flatnonzero(counts == count)
+        low, high = (count - 1) // 2, count // 2
+        table = np.partition(values[starts[alike, None] + np.arange(count)], (low, high), axis=1)
+        median[alike] = table[:, low] + (table[:, high] - table[:, low]) / 2
     return median
 
 

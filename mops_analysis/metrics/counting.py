@@ -174,9 +174,7 @@ def includes_failed_so_far(block: Arrays, processed_includes_failed: IncludesFai
     if asked is not None:
         return np.full(len(block.time_ns), asked)
     processed, total, failed = (_counts(counts) for counts in (block.processed, block.total, block.failed))
-    both = processed + failed
-    fits_both, fits_alone = _fits(block.percentage, both, total), _fits(block.percentage, processed, total)
-    inclusive, disjoint = fits_alone & ~fits_both & (both <= total), fits_both & ~fits_alone & (both <= total)
+    disjoint, inclusive = _fits(block.percentage, processed, failed, total)
     return block.so_far(inclusive) > block.so_far(disjoint)
 
 
@@ -209,8 +207,7 @@ def _found(arrays: Arrays) -> _Found:
             continue
         found.nothing_failed[jobs] = np.bincount(block.job[failing], minlength=len(block.job_ids)) == 0
         count = np.zeros((len(block.job_ids), len(_EVIDENCE)), dtype=np.int64)
-        for kind, tells in enumerate(_telling(block, failing)):
-            row = failing[tells]
+        for kind, row in enumerate(_telling(block, failing)):
             count[:, kind] = np.bincount(block.job[row], minlength=len(block.job_ids))
             first = block.first_of(row)
             found.row[jobs, kind] = np.where(first < 0, -1, rows.start + first)
@@ -220,33 +217,56 @@ def _found(arrays: Arrays) -> _Found:
     return found
 
 
-def _telling(block: Arrays, row: Ints) -> list[Bools]:
-    """For each kind of evidence, which of the rows (all with failed items) have it."""
+def _telling(block: Arrays, row: Ints) -> list[Ints]:
+    """For each kind of evidence, those of the rows (all with failed items) that have it."""
     processed, total, failed = (_counts(counts[row]) for counts in (block.processed, block.total, block.failed))
     both = processed + failed
-    job_end = block.last[block.job[row]]
-    went_through = block.is_status(schema.FINISHED_STATUSES)[row] & (row == job_end) & (total > 0)
-    is_last_total = (total > 0) & (block.total[row] == block.total[job_end])
-    stood = (block.steps(block.total)[row] == 0) & (row != block.head[row])
-    ended = block.is_status(schema.TERMINAL_STATUSES)[row]
-    has_fallen = block.so_far(block.steps(_counts(block.processed)) < 0)[row] > 0
-    fits_both, fits_alone = _fits(block.percentage[row], both, total), _fits(block.percentage[row], processed, total)
+    ends = np.flatnonzero((row == block.last[block.job[row]]) & (total > 0))
+    ends = ends[block.is_status(schema.FINISHED_STATUSES)[row[ends]]]
+    beyond = np.flatnonzero((both > total) & (processed <= total) & (total > 0))
+    more_failed = np.flatnonzero(failed > processed)
+    with_failed, alone = _fits(block.percentage[row], processed, failed, total)
     return [
-        went_through & (both == total),
-        went_through & (processed == total),
-        is_last_total & (stood | ended) & (both > total) & (processed <= total),
-        (failed > processed) & ~has_fallen,
-        fits_both & ~fits_alone & (both <= total),
-        fits_alone & ~fits_both & (both <= total),
+        row[ends[both[ends] == total[ends]]],
+        row[ends[processed[ends] == total[ends]]],
+        _at_settled_total(block, row[beyond]),
+        _before_any_fall(block, row[more_failed]),
+        row[with_failed],
+        row[alone],
     ]
 
 
-def _fits(percentage: npt.NDArray[np.float64], items: Ints, total: Ints) -> Bools:
-    """Whether the percentage may be items / total, rounded to its last decimal (none, one or two), or down."""
-    quotient = 100.0 * items / np.maximum(total, 1)
-    unit = np.where(percentage == np.rint(percentage), 1.0, np.where(_is_tenths(percentage), 0.1, 0.01))
-    ahead = percentage - quotient
-    return (total > 0) & (ahead > -unit) & (ahead <= unit / 2 + 1e-9)
+def _at_settled_total(block: Arrays, row: Ints) -> Ints:
+    """Those of the rows at the job's last total that had it in the sample before too, or are at the end."""
+    is_last_total = block.total[row] == block.total[block.last[block.job[row]]]
+    stood = (row != block.head[row]) & (block.total[row] == block.total[np.maximum(row - 1, 0)])
+    settled: Ints = row[is_last_total & (stood | block.is_status(schema.TERMINAL_STATUSES)[row])]
+    return settled
+
+
+def _before_any_fall(block: Arrays, row: Ints) -> Ints:
+    """Those of the rows by which `processed_items` had not fallen."""
+    if not len(row):
+        return row
+    falls = block.so_far(block.steps(_counts(block.processed)) < 0)
+    before: Ints = row[falls[row] == 0]
+    return before
+
+
+def _fits(percentage: npt.NDArray[np.float64], processed: Ints, failed: Ints, total: Ints) -> tuple[Bools, Bools]:
+    """Whether the percentage may be (processed + failed) / total and not processed / total, and the other way round.
+
+    It may be a quotient where it is that, rounded to its last decimal (none, one or two), or down.
+    """
+    is_whole = percentage == np.rint(percentage)
+    unit = 1.0 if is_whole.all() else np.where(is_whole, 1.0, np.where(_is_tenths(percentage), 0.1, 0.01))
+    quotient = 100.0 / np.maximum(total, 1)
+    ahead = percentage - processed * quotient
+    alone = (ahead > -unit) & (ahead <= unit / 2 + 1e-9)
+    ahead -= failed * quotient
+    with_failed = (ahead > -unit) & (ahead <= unit / 2 + 1e-9)
+    knows = (with_failed != alone) & (total > 0) & (processed + failed <= total)
+    return with_failed & knows, alone & knows
 
 
 def _is_tenths(percentage: npt.NDArray[np.float64]) -> Bools:

@@ -127,7 +127,7 @@ def _block_summary(block: Arrays, includes_failed: Bools, until: int | None) -> 
         done.finished_before + block.so_far(done.finished)[last],
         _CONFIDENCE,
     )
-    events = find_events(block, includes_failed, _WINDOW)
+    events = find_events(block, done, clock, finished, _WINDOW)
     return {
         "status": block.status[last],
         "terminal": is_terminal[last],

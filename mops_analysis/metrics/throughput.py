@@ -134,12 +134,18 @@ class RateClock:
         Items finished in that time, falls removed (n).
     in_gaps
         The part of that time that lies in gaps [ns] (n).
+    is_gap
+        Whether the step to the row is a gap (n).
+    usual_step
+        Median of the job's steps, those of no length left out [ns] (k).
     """
 
     runs: Bools
     running: Ints
     finished: Ints
     in_gaps: Ints
+    is_gap: Bools
+    usual_step: Floats
 
     @classmethod
     def of(cls, block: Arrays, done: Work) -> RateClock:
@@ -147,12 +153,16 @@ class RateClock:
         step = block.step_ns
         has_started = block.so_far(block.is_status({schema.RUNNING_STATUS}) | (done.finished > 0)) > 0
         runs = block.previous(has_started & ~block.is_status(IDLE_STATUSES))
-        is_gap, _ = gaps(block)
+        moves = np.flatnonzero(step > 0)
+        usual_step = median_by_job(step[moves], block.job[moves], len(block.job_ids))
+        is_gap = step > 2.5 * np.repeat(usual_step, np.diff(block.edges))
         return cls(
             runs=runs,
             running=block.so_far(step * runs),
             finished=block.so_far(done.finished * runs),
             in_gaps=block.so_far(step * (runs & is_gap)),
+            is_gap=is_gap,
+            usual_step=usual_step,
         )
 
     def rate(self, window: Window, full_width: int) -> Floats:
@@ -161,17 +171,6 @@ class RateClock:
             rate = window.rise(self.finished) * NS / window.width
         says = (2 * window.width >= full_width) & (2 * window.rise(self.in_gaps) <= window.width)
         return np.where(says, rate, np.nan)
-
-
-def gaps(block: Arrays) -> tuple[Bools, Floats]:
-    """Whether the step to each row is longer than 2.5 times the job's median step (n), and that median [ns] (k).
-
-    Steps of no length (one instant sampled twice) are left out of the median.
-    """
-    step = block.step_ns
-    moves = np.flatnonzero(step > 0)
-    median = median_by_job(step[moves], block.job[moves], len(block.job_ids))
-    return step > 2.5 * np.repeat(median, np.diff(block.edges)), median
 
 
 def _interval_rate(block: Arrays, clock: RateClock, done: Work) -> Floats:
