@@ -54,9 +54,9 @@ def test_retry_after_is_a_floor():
 
 def test_a_service_that_only_fails_is_asked_ever_more_rarely():
     """Up to four faults in a row pause nobody; from then on the pause doubles, to a minute at most."""
-    assert schedule.service_pause(4, 1.0, Highest()) == 0.0
-    assert [schedule.service_pause(k, 1.0, Highest()) for k in (5, 6, 7, 99)] == pytest.approx([1, 2, 4, 60])
-    assert schedule.service_pause(6, 1.0, Lowest()) == pytest.approx(1.0)
+    assert schedule.service_rest(4, 1.0, Highest()) == 0.0
+    assert [schedule.service_rest(k, 1.0, Highest()) for k in (5, 6, 7, 99)] == pytest.approx([1, 2, 4, 60])
+    assert schedule.service_rest(6, 1.0, Lowest()) == pytest.approx(1.0)
 
 
 def good(status: str) -> Poll:
@@ -110,14 +110,36 @@ def test_giving_up():
     assert schedule.verdict(bad("server"), failures=1, retry_after_s=3601.0, **rules) == "gave_up"
 
 
-def test_utc_follows_the_wall_clock_forward_only(monkeypatch):
-    """A wall clock that is put back changes nothing; one put forward (or a suspended machine) is followed."""
-    wall, mono = 1_000_000 * 10**9, 50 * 10**9
-    monkeypatch.setattr(schedule.time, "time_ns", lambda: wall)
-    monkeypatch.setattr(schedule.time, "monotonic_ns", lambda: mono)
+class Clocks:
+    """The system's three clocks [ns], to be set by hand."""
+
+    def __init__(self, monkeypatch):
+        self.wall, self.monotonic, self.steady = 1_000_000 * 10**9, 50 * 10**9, 70 * 10**9
+        monkeypatch.setattr(schedule.time, "time_ns", lambda: self.wall)
+        monkeypatch.setattr(schedule.time, "monotonic_ns", lambda: self.monotonic)
+        monkeypatch.setattr(schedule, "_steady_ns", lambda: self.steady)
+
+    def pass_s(self, seconds, *, asleep=False):
+        self.wall += seconds * 10**9
+        self.steady += seconds * 10**9
+        self.monotonic += 0 if asleep else seconds * 10**9
+
+
+@pytest.mark.parametrize("step_s", [-3600, 86400, 0])
+def test_utc_ignores_what_happens_to_the_wall_clock(monkeypatch, step_s):
+    """A wall clock that is put back or forward during a watch moves no sample."""
+    clocks = Clocks(monkeypatch)
     clock = schedule.UtcClock()
-    wall -= 3600 * 10**9
-    mono += 10**9
+    clocks.wall += step_s * 10**9
+    clocks.pass_s(1)
     assert clock.at(51.0) == 1_000_001 * 10**9
-    wall += 2 * 3600 * 10**9
-    assert clock.at(51.0) == wall
+    assert clock.at(50.5) == 1_000_000 * 10**9 + 5 * 10**8
+
+
+def test_utc_counts_the_time_in_which_the_machine_was_suspended(monkeypatch):
+    """The monotonic clock stands still during a suspend; the samples after it are that much later all the same."""
+    clocks = Clocks(monkeypatch)
+    clock = schedule.UtcClock()
+    clocks.pass_s(3600, asleep=True)
+    clocks.pass_s(1)
+    assert clock.at(51.0) == 1_003_601 * 10**9

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import heapq
-import itertools
 import math
 import random
 import threading
 import time
-import warnings
 import weakref
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mops_analysis import schema
 from mops_analysis.client import check_job_id
 from mops_analysis.errors import ConfigurationError, PollError
 from mops_analysis.sampler import schedule
+from mops_analysis.sampler.outcome import Outcome, to_frame, warn_of_unknown
+from mops_analysis.sampler.queue import PollQueue, Watch
 from mops_analysis.schema import JobStatus, Poll
 
 if TYPE_CHECKING:
@@ -44,55 +41,6 @@ class StatusClient(Protocol):
 
     def interrupt(self) -> None:
         """End the requests that are under way, in whatever thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the watch of one job stands, or ended.
-
-    Attributes
-    ----------
-    job_id
-        The job.
-    outcome
-        "running"; "ended" (the status is terminal); "awaiting_review"; "timed_out"; "stopped"; "gave_up" (too many
-        faults, or asked to wait too long); or the kind of the fault that ended it, a key of `errors.POLL_FAULTS`.
-    status
-        What the service said last; None before its first good reply.
-    polls, failures
-        How many polls there were, and how many of them gave no sample.
-    fault
-        Kind of the newest poll's fault; None if it was good.
-    detail
-        That fault in words, redacted.
-    next_poll_in_s
-        Time to the next poll [s]; NaN while one is under way, or when there is none to come.
-    """
-
-    job_id: str
-    outcome: str
-    status: JobStatus | None
-    polls: int
-    failures: int
-    fault: str | None
-    detail: str | None
-    next_poll_in_s: float
-
-
-@dataclass(eq=False, slots=True)
-class _Watch:
-    # One job, as the sampler sees it; changed under the sampler's lock.
-    job_id: str
-    due: float
-    last_ns: int
-    outcome: str = "running"
-    status: JobStatus | None = None
-    polls: int = 0
-    failures: int = 0
-    failures_in_a_row: int = 0
-    fault: str | None = None
-    detail: str | None = None
-    is_polling: bool = False
 
 
 class Sampler:
@@ -153,14 +101,11 @@ class Sampler:
     def _reset(self) -> None:
         self._rng = random.Random()  # noqa: S311  spreads requests, guards nothing
         self._clock = schedule.UtcClock()
-        self._watches: dict[str, _Watch] = {}
-        self._heap: list[tuple[float, int, _Watch]] = []
-        self._tie = itertools.count()
+        self._watches: dict[str, Watch] = {}
+        self._queue = PollQueue(self._rng)
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._has_leader = False
-        self._not_before = -math.inf
-        self._faults_in_a_row = 0
         self._error: BaseException | None = None
         self._timer: threading.Timer | None = None
         self._told: set[str] = set()  # the unknown statuses that the caller was warned of
@@ -216,12 +161,11 @@ class Sampler:
         StoreError
             If the store cannot be written, or another process samples one of the jobs into it.
         """
-        import pandas as pd
-
         from mops_analysis.sampler.progress import progress_bars
 
-        self.start(job_ids, timeout_s)
-        try:
+        self._refuse_if_running()
+        try:  # an interrupt may come while it starts, too
+            self.start(job_ids, timeout_s)
             with progress_bars(show=progress) as show:
                 while not self.wait(0.2):
                     show(self.outcomes())
@@ -230,10 +174,7 @@ class Sampler:
             self.stop()
         if self._error is not None:
             raise self._error
-        rows = [(row.job_id, row.outcome, _word(row), row.polls, row.failures, row.detail) for row in self.outcomes()]
-        frame = pd.DataFrame(rows, columns=["job_id", "outcome", "status", "polls", "failures", "detail"])
-        text = dict.fromkeys(("job_id", "outcome", "status", "detail"), "string")
-        return frame.astype({**text, "polls": "int64", "failures": "int64"})
+        return to_frame(self.outcomes())
 
     def start(self, job_ids: str | Iterable[str], timeout_s: float | None = None) -> None:
         """Sample jobs in the background until each has ended, or `stop` is called.
@@ -255,8 +196,7 @@ class Sampler:
         StoreError
             If the store cannot be written, or another process samples one of the jobs into it; nothing was sent.
         """
-        if self.running:
-            raise ConfigurationError("the sampler is running already; use add() for more jobs, or stop() it first")
+        self._refuse_if_running()
         wanted = self._checked(job_ids)
         self._join()
         for other in list(_RUNNING):
@@ -269,7 +209,8 @@ class Sampler:
         with self._lock:
             self._start_worker()
             if timeout_s is not None:
-                self._timer = threading.Timer(timeout_s, self._end_all, ("timed_out", self._stopping))
+                longest_s = min(timeout_s, threading.TIMEOUT_MAX)
+                self._timer = threading.Timer(longest_s, self._end_all, ("timed_out", self._stopping))
                 self._timer.daemon = True
                 self._timer.start()
 
@@ -289,7 +230,7 @@ class Sampler:
             Whether every job has ended.
         """
         has_ended = self._stopping.wait(timeout_s)
-        _warn_of_unknown(self.outcomes(), self._told)
+        warn_of_unknown(self.outcomes(), self._told)
         return has_ended
 
     def add(self, job_ids: str | Iterable[str]) -> None:
@@ -332,7 +273,9 @@ class Sampler:
                     fault=watch.fault,
                     detail=watch.detail,
                     next_poll_in_s=(
-                        math.nan if watch.is_polling or watch.outcome != "running" else max(0.0, watch.due - now)
+                        math.nan
+                        if watch.is_polling or watch.outcome != "running"
+                        else max(0.0, self._queue.due(watch) - now)
                     ),
                 )
                 for watch in self._watches.values()
@@ -348,23 +291,36 @@ class Sampler:
             check_job_id(job_id)
         return wanted
 
+    def _refuse_if_running(self) -> None:
+        if self.running:
+            raise ConfigurationError("the sampler is running already; use add() for more jobs, or stop() it first")
+
     def _admit(self, job_ids: list[str]) -> bool:
         # False if the last job ended in the meantime, and the workers with it.
         self.store.claim(job_ids)
-        last_ns = self.store.last_sampled_at_ns()
-        with self._lock:
-            if self._stopping.is_set():
+        is_admitted = False
+        try:
+            last_ns = self.store.last_sampled_at_ns()
+            with self._lock:
+                if not self._stopping.is_set():
+                    self._enqueue(job_ids, last_ns)
+                    is_admitted = True
+        finally:
+            if not is_admitted:
                 self.store.release(job_ids)
-                return False
-            times = schedule.first_polls(len(job_ids), time.monotonic(), self.interval_s, self._rng)
-            for job_id, due in zip(job_ids, times, strict=True):
-                self._watches[job_id] = _Watch(job_id, due, last_ns.get(job_id, 0))
-                self._push(self._watches[job_id])
-            return True
+        return is_admitted
 
-    def _push(self, watch: _Watch) -> None:
-        heapq.heappush(self._heap, (watch.due, next(self._tie), watch))
-        if self._heap[0][2] is watch:
+    def _enqueue(self, job_ids: list[str], last_ns: dict[str, int]) -> None:
+        now = time.monotonic()
+        utc_ns = self._clock.at(now)
+        times = schedule.first_polls(len(job_ids), now, self.interval_s, self._rng)
+        for job_id, due in zip(job_ids, times, strict=True):
+            ahead_ns = max(0, last_ns.get(job_id, 0) - utc_ns)
+            self._watches[job_id] = Watch(job_id, due, last_ns.get(job_id, 0), ahead_ns)
+            self._push(self._watches[job_id])
+
+    def _push(self, watch: Watch) -> None:
+        if self._queue.push(watch):
             self._sooner.notify()
         if not self._has_leader:
             self._new_leader.notify()
@@ -372,18 +328,18 @@ class Sampler:
     def _end(self, outcome: str, job_ids: Iterable[str]) -> None:
         # The outcome is for those that run; the store is told, and the workers are when it was the last one.
         with self._lock:
-            ended = [
-                watch
-                for job_id in job_ids
-                if (watch := self._watches.get(job_id)) is not None and watch.outcome == "running"
-            ]
+            ended = [self._watches[job_id] for job_id in job_ids if job_id in self._watches]
             for watch in ended:
-                watch.outcome = outcome
+                watch.outcome = outcome if watch.outcome == "running" else watch.outcome
             if all(watch.outcome != "running" for watch in self._watches.values()):
                 self._stopping.set()
                 self._new_leader.notify_all()
                 self._sooner.notify_all()
-        self.store.release([watch.job_id for watch in ended])
+            claimed = [watch for watch in ended if watch.is_claimed]
+        # Noted after it was done: an interrupt in between leaves it to the next one who asks.
+        self.store.release([watch.job_id for watch in claimed])
+        for watch in claimed:
+            watch.is_claimed = False
 
     def _end_all(self, outcome: str, stopping: threading.Event) -> None:
         if stopping is self._stopping:  # a timer of an earlier start has nothing to say
@@ -412,25 +368,25 @@ class Sampler:
             self._error = self._error or error
             self._end("stopped", list(self._watches))
 
-    def _next(self, stopping: threading.Event) -> _Watch | None:
+    def _next(self, stopping: threading.Event) -> Watch | None:
         # One idle worker, the leader, waits for the job that is due next; the others wait to become the leader.
         with self._lock:
             while not stopping.is_set():
-                wait = self._wait()
+                now = time.monotonic()
+                wait = self._queue.next_due() - now
                 if self._has_leader or wait == math.inf:
                     with self._count_idle():
                         self._new_leader.wait()
                 elif wait > 0:
                     self._has_leader = True
                     with self._count_idle():
-                        self._sooner.wait(wait)
+                        self._sooner.wait(min(wait, threading.TIMEOUT_MAX))
                     self._has_leader = False
                 else:
-                    watch = heapq.heappop(self._heap)[2]
+                    watch = self._queue.pop(now, self.interval_s, self.max_requests_per_s)
                     if watch.outcome != "running":
                         continue
                     watch.is_polling = True
-                    self._spend()
                     self._appoint_leader()
                     return watch
             return None
@@ -443,22 +399,13 @@ class Sampler:
         finally:
             self._idle -= 1
 
-    def _wait(self) -> float:
-        if not self._heap:
-            return math.inf
-        return max(self._heap[0][0], self._not_before) - time.monotonic()
-
-    def _spend(self) -> None:
-        if self.max_requests_per_s is not None:
-            self._not_before = max(self._not_before, time.monotonic()) + 1 / self.max_requests_per_s
-
     def _appoint_leader(self) -> None:
         if self._idle:
             self._new_leader.notify()
-        elif self._heap and len(self._threads) < self.workers:
+        elif self._queue.next_due() < math.inf and len(self._threads) < self.workers:
             self._start_worker()
 
-    def _poll(self, watch: _Watch, stopping: threading.Event) -> None:
+    def _poll(self, watch: Watch, stopping: threading.Event) -> None:
         started = time.monotonic()
         status: JobStatus | None = None
         fault: PollError | None = None
@@ -469,7 +416,7 @@ class Sampler:
         ended = time.monotonic()
         poll = Poll(
             job_id=watch.job_id,
-            sampled_at_ns=max(self._clock.at((started + ended) / 2), watch.last_ns + 1),
+            sampled_at_ns=max(self._clock.at((started + ended) / 2) + watch.ahead_ns, watch.last_ns + 1),
             latency_s=ended - started,
             outcome="ok" if fault is None else fault.kind,
             http_status=200 if fault is None else fault.http_status,
@@ -481,7 +428,7 @@ class Sampler:
         self.store.append(poll)
         self._settle(watch, poll, None if fault is None else fault.retry_after_s)
 
-    def _settle(self, watch: _Watch, poll: Poll, retry_after_s: float | None) -> None:
+    def _settle(self, watch: Watch, poll: Poll, retry_after_s: float | None) -> None:
         # What one poll means for its job's next one, and for the others.
         now = time.monotonic()
         with self._lock:
@@ -491,7 +438,8 @@ class Sampler:
             watch.fault = None if poll.status is not None else poll.outcome
             if poll.status is not None:
                 watch.status = poll.status
-                watch.failures_in_a_row = self._faults_in_a_row = 0
+                watch.failures_in_a_row = 0
+                self._queue.note_sample(now, self.interval_s)
                 watch.due = schedule.next_poll(watch.due, now, self.interval_s)
             else:
                 watch.detail = poll.detail
@@ -500,9 +448,7 @@ class Sampler:
                 watch.due = schedule.poll_after_fault(
                     now, self.interval_s, watch.failures_in_a_row, retry_after_s, self._rng
                 )
-                self._faults_in_a_row += 1
-                pause = schedule.service_pause(self._faults_in_a_row, self.interval_s, self._rng)
-                self._not_before = max(self._not_before, now + pause)
+                self._queue.note_fault(now, self.interval_s)
             outcome = schedule.verdict(
                 poll,
                 failures=watch.failures_in_a_row,
@@ -530,19 +476,3 @@ def _check_positive(**numbers: float | None) -> None:
     for name, number in numbers.items():
         if number is not None and not 0 < number < math.inf:
             raise ConfigurationError(f"{name}: expected a number above zero, got {number!r}")
-
-
-def _word(row: Outcome) -> str | None:
-    return None if row.status is None else schema.status_word(row.status.status)
-
-
-def _warn_of_unknown(outcomes: list[Outcome], told: set[str]) -> None:
-    for row in outcomes:
-        word = _word(row)
-        if word is not None and word not in told and word not in schema.KNOWN_STATUSES:
-            told.add(word)
-            warnings.warn(
-                f"job {row.job_id!r}: status {word[:100]!r} is not one we know; it is not taken for an end, "
-                "the watch goes on until its timeout",
-                stacklevel=3,
-            )

@@ -50,8 +50,8 @@ def poll_after_fault(
     return now + wait
 
 
-def service_pause(faults: int, interval_s: float, rng: random.Random) -> float:
-    """Return how long no job at all is asked about, after so many faults in a row over all jobs [s]."""
+def service_rest(faults: int, interval_s: float, rng: random.Random) -> float:
+    """Return how long no failing job is asked about, after so many faults in a row over all jobs [s]."""
     if faults < PATIENCE:
         return 0.0
     longest = min(LONGEST_BACKOFF_S, interval_s * 2.0 ** min(faults - PATIENCE, 32))
@@ -78,17 +78,23 @@ def verdict(
 
 
 class UtcClock:
-    """UTC that never goes back: the wall clock at the start, carried on by the monotonic clock.
+    """UTC that never jumps: the wall clock as it was at the start, carried on by a clock that nobody sets.
 
-    It follows the wall clock forward (the machine was suspended, or the clock put right), never backward.
+    What happens to the wall clock later (it is put right, or wrong) moves no sample. Time in which the machine was
+    suspended counts, where the system has a clock that knows of it: Linux and macOS have, Windows' own one does.
     """
 
     def __init__(self) -> None:
-        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self._offset_ns = time.time_ns() - _steady_ns()
 
     def at(self, monotonic_s: float) -> int:
         """Return UTC at a time of the monotonic clock, since the epoch [ns]."""
-        offset_ns = time.time_ns() - time.monotonic_ns()
-        if offset_ns > self._offset_ns + 1_000_000_000:
-            self._offset_ns = offset_ns
-        return round(monotonic_s * 1e9) + self._offset_ns
+        return self._offset_ns + _steady_ns() - (time.monotonic_ns() - round(monotonic_s * 1e9))
+
+
+# On Linux and macOS Python's monotonic clock stands still while the machine is suspended; these do not.
+_STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+
+
+def _steady_ns() -> int:
+    return time.monotonic_ns() if _STEADY_CLOCK is None else time.clock_gettime_ns(_STEADY_CLOCK)
