@@ -333,6 +333,14 @@ def test_a_label_is_shown_in_place_of_the_id():
 
 
 @every_plot
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_a_name_is_text_and_no_formula(plot, count):
+    """Dollar signs and backslashes in an id are drawn as they are."""
+    samples = jobs(count).assign(job_id=lambda frame: frame["job_id"] + r"$\frac{$")
+    plot(samples.astype({"job_id": "string"}), tz="UTC").figure.canvas.draw()
+
+
+@every_plot
 def test_seven_jobs_get_a_panel_each_on_one_scale(plot):
     """The panels are children of the Axes that is returned, and share its limits."""
     ax = plot(jobs(7), tz="UTC")
@@ -434,6 +442,12 @@ def test_a_running_job_has_no_true_finish():
     ax = plot_eta(eta_frame(STEADY, [60] * 5), samples=STEADY, tz="UTC")
     assert not [line for line in ax.lines if line.get_label() == "true finish"]
     assert "newest forecast\n12:02 (12:01–12:02)" in texts(ax)
+
+
+def test_no_forecast_is_not_no_samples():
+    """A job may run for long before anything can be said of its end."""
+    ax = plot_eta(eta_frame(STEADY, [np.nan] * 5), tz="UTC")
+    assert alt_text(ax) == "Predicted finish: no forecast yet."
 
 
 def test_now_is_the_diagonal():

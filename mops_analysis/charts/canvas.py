@@ -102,8 +102,9 @@ def dress(ax: Axes, theme: Theme) -> None:
 
 
 def _columns(ax: Axes, fontsize: float) -> int:
-    """How many characters fit beside one another over the Axes."""
-    inches = ax.get_window_extent().width / ax.figure.dpi
+    """How many characters fit over the Axes; over our own, over their right margin too."""
+    margin = _RIGHT - 0.1 if isinstance(ax, ChartAxes) else 0.0
+    inches = ax.get_window_extent().width / ax.figure.dpi + margin
     return max(20, int(inches * 72 / (0.54 * fontsize)))
 
 
@@ -121,6 +122,7 @@ def write_title(ax: Axes, question: str, method: str, theme: Theme, *, above: fl
         color=theme.muted,
         linespacing=1.3,
         annotation_clip=False,
+        parse_math=False,
     )
     pad = above + 10 + len(lines) * _TEXT * 1.35
     ax.set_title(question, loc="left", fontsize=12, fontweight="bold", color=theme.ink, pad=pad)
@@ -130,17 +132,17 @@ def note(ax: Axes, text: str, theme: Theme, **place: Any) -> None:
     """Write small text on paper of its own, so that lines below it do not make it illegible."""
     style: dict[str, Any] = {"fontsize": 8, "color": theme.ink, "linespacing": 1.25, "zorder": 6} | place
     box = {"boxstyle": "square,pad=0.15", "facecolor": theme.paper, "edgecolor": "none", "alpha": 0.8}
-    ax.annotate(text, bbox=box, **style)
+    ax.annotate(text, bbox=box, parse_math=False, **style)
 
 
-def close_empty(ax: Axes, question: str, subject: str, theme: Theme) -> Axes:
+def close_empty(ax: Axes, question: str, subject: str, theme: Theme, reason: str = "no samples") -> Axes:
     """Say that there is nothing to draw."""
-    write_nothing(ax, "no samples", theme)
+    write_nothing(ax, reason, theme)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_xlabel("clock time")
     write_title(ax, question, "nothing to show yet", theme)
-    ax.set_label(f"{subject}: no samples.")
+    ax.set_label(f"{subject}: {reason}.")
     return ax
 
 
@@ -305,6 +307,7 @@ def write_end_labels(ax: Axes, labels: Sequence[EndLabel], theme: Theme) -> None
             linespacing=1.25,
             color=theme.ink,
             annotation_clip=False,
+            parse_math=False,
         )
 
 
@@ -368,7 +371,7 @@ def panels(
         dress(panel, theme)
         panel.set_xlim(ax.get_xlim())
         panel.set_ylim(ax.get_ylim())
-        panel.set_title(elided(track.name, 24), loc="left", fontsize=7.5, color=theme.ink, pad=2.5)
+        write_panel_title(panel, elided(track.name, 24), theme)
         if unit is None:
             clock.draw_clock_axis(panel.xaxis, zone, ticks=4)
         else:
@@ -379,6 +382,11 @@ def panels(
         panel.tick_params(labelsize=6.5, length=2, labelleft=column == 0, labelbottom=last)
         hatch_gaps(panel, track, theme)
         yield panel, track
+
+
+def write_panel_title(panel: Axes, text: str, theme: Theme) -> None:
+    """Name a panel. A name is text: a dollar sign in it begins no formula."""
+    panel.set_title(text, loc="left", fontsize=7.5, color=theme.ink, pad=2.5, parse_math=False)
 
 
 def draw_by_count(

@@ -78,7 +78,8 @@ def plot_eta(
     ax.set_ylabel("predicted finish")
     tracks = [track for track in tracks if np.isfinite(clock.days_of(track.frame["eta"])).any()]
     if not tracks:
-        return canvas.close_empty(ax, _QUESTION, "Predicted finish", colours)
+        reason = "no forecast yet" if len(eta) else "no samples"
+        return canvas.close_empty(ax, _QUESTION, "Predicted finish", colours, reason)
     view = _View(ax, tracks, truths, zone, colours)
     _set_limits(view)
     above = canvas.dress_time(ax, tracks, zone, None, colours)
@@ -179,7 +180,7 @@ def _draw_single(view: _View) -> str:
     method = f"{track.name}: predicted finish at each moment (line) and its interval (band)"
     method += ", true finish (rule)" if np.isfinite(finish) else ""
     cut = int((y[np.isfinite(y)] > high).sum())
-    return method + (f"; {cut} early forecast{'s' if cut > 1 else ''} beyond the axis" if cut else "")
+    return method + (f"; {cut:,} early forecast{'s' if cut > 1 else ''} beyond the axis" if cut else "")
 
 
 def _draw_now(view: _View) -> None:

@@ -273,9 +273,7 @@ def _draw_panels(view: _View) -> str:
         draw_line(panel, x, y, color=view.theme.main, linewidth=1.5, label=track.name)
         if view.usual is not None:
             panel.axhline(view.usual[0], color=view.theme.baseline, linewidth=1, linestyle=(0, (4, 3)))
-        panel.set_title(
-            f"{elided(track.name, 18)}, {_last_text(track)}", loc="left", fontsize=7.5, color=view.theme.ink, pad=2.5
-        )
+        canvas.write_panel_title(panel, f"{elided(track.name, 18)}, {_last_text(track)}", view.theme)
     return f"Failed share {_kind_text(view)} with confidence interval, {len(view.tracks)} jobs on one scale"
 
 

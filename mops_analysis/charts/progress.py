@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.ticker import FuncFormatter
 
 from mops_analysis import schema
@@ -205,7 +204,7 @@ def _draw_single(view: _View) -> str:
     _draw_rug(ax, track, theme)
     stroke = canvas.strokes(1, theme)[0]
     issue = view.issues.get(track.job_id)
-    method = f"{track.name}: {'served percentage' if view.is_share else 'items processed, as served'}"
+    method = f"{track.name}: {'served percentage' if view.is_share else 'items processed'}"
     if issue is not None:
         _draw_forecast(view, track, stroke)
         method += f"; forecast of {_issued_text(view, track)}: dashed median, {_band_text(view)}"
@@ -276,10 +275,10 @@ def _draw_rug(ax: Axes, track: Track, theme: Theme) -> None:
     low, high = ax.get_xlim()
     pixel = np.floor((track.x - low) / (high - low) * ax.get_window_extent().width)
     marks = track.x[np.unique(pixel, return_index=True)[1]]
-    lines = [((mark, 0.0), (mark, 0.022)) for mark in marks]
-    rug = LineCollection(lines, transform=ax.get_xaxis_transform(), colors=theme.faint, linewidths=0.7, zorder=2)
-    rug.set_label("samples")
-    ax.add_collection(rug, autolim=False)
+    # One broken line: a line per sample would make vector files large.
+    x, y = np.repeat(marks, 3), np.tile([0.0, 0.022, np.nan], marks.size)
+    look: dict[str, Any] = {"color": theme.faint, "linewidth": 0.7, "zorder": 2, "label": "samples"}
+    ax.plot(x, y, transform=ax.get_xaxis_transform(), scalex=False, scaley=False, **look)
 
 
 def _draw_forecast(view: _View, track: Track, stroke: Stroke) -> None:
@@ -355,7 +354,7 @@ def _draw_panels(view: _View) -> str:
         x, y = view.line(track)
         draw_line(panel, x, y, color=view.theme.main, linewidth=1.5, label=track.name)
         mark = f"{status_mark(track.status)} {elided(track.name, 18)}, {track.values('progress_percentage')[-1]:.0f} %"
-        panel.set_title(mark, loc="left", fontsize=7.5, color=view.theme.ink, pad=2.5)
+        canvas.write_panel_title(panel, mark, view.theme)
     method = "Served percentage" if view.is_share else "Items processed"
     return f"{method}, {len(view.tracks)} jobs on one scale; mark: the newest status; hatched: no samples"
 

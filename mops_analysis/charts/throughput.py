@@ -144,7 +144,7 @@ def _draw_single(view: _View) -> str:
     else:
         canvas.write_nothing(ax, "no rate yet", theme)
     cut = int((steps[np.isfinite(steps)] > ax.get_ylim()[1]).sum())
-    return method + (f"; {cut} step{'s' if cut > 1 else ''} beyond the axis" if cut else "")
+    return method + (f"; {cut:,} step{'s' if cut > 1 else ''} beyond the axis" if cut else "")
 
 
 def _draw_slowest(view: _View, track: Track, median: float) -> None:
