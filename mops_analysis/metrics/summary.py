@@ -21,7 +21,7 @@ from mops_analysis.metrics.throughput import IDLE_STATUSES, RateClock
 _WINDOW = 120 * NS  # the default of `throughput` and `anomalies`
 _CONFIDENCE = 0.95  # the default of `failure_rate`
 _NAT = np.iinfo(np.int64).min
-_FORECAST = ("remaining_s", "remaining_low_s", "remaining_high_s", "eta", "eta_low", "eta_high")
+_FORECAST = ["remaining_s", "remaining_low_s", "remaining_high_s", "eta", "eta_low", "eta_high"]
 
 
 def summary(
@@ -90,13 +90,12 @@ def summary(
             columns[name] = pd.DatetimeIndex(columns[name].view("datetime64[ns]"), tz="UTC")
     columns["status"] = pd.array(columns["status"], dtype="string")
     anomalies = columns.pop("anomalies")
-    last = arrays.last if arrays.order is None else arrays.order[arrays.last]
-    forecast = eta(samples, processed_includes_failed=processed_includes_failed).iloc[last]
+    forecast = _forecast(arrays, columns["terminal"], processed_includes_failed)
     return pd.DataFrame(
         {
             "job_id": pd.array(arrays.job_ids, dtype="string"),
             **columns,
-            **{name: forecast[name].array for name in _FORECAST},
+            **forecast,
             "anomalies": anomalies,
             **arrays.label(),
         }
@@ -150,6 +149,16 @@ def _block_summary(block: Arrays, includes_failed: Bools, until: int | None) -> 
             (np.bincount(block.job[event.row], minlength=len(last)) for event in events), np.zeros(len(last), np.int64)
         ),
     }
+
+
+def _forecast(arrays: Arrays, is_terminal: Bools, processed_includes_failed: IncludesFailed) -> pd.DataFrame:
+    """The forecast at each job's last sample; jobs that have ended have none, and cost nothing."""
+    rows = np.flatnonzero(~np.repeat(is_terminal, np.diff(arrays.edges)))
+    running = np.flatnonzero(~is_terminal)
+    samples = arrays.samples.iloc[rows if arrays.order is None else arrays.order[rows]]
+    last = np.cumsum(np.diff(arrays.edges)[running]) - 1
+    forecast = eta(samples, processed_includes_failed=processed_includes_failed)[_FORECAST].iloc[last]
+    return forecast.set_axis(running).reindex(np.arange(len(is_terminal)))
 
 
 def _started(block: Arrays, finished: Ints) -> Ints:
