@@ -285,6 +285,7 @@ FAULTS: dict[str, tuple[Behaviour, str, int | None, int]] = {
     "2**63": (fields(processed_items=2**63), "schema", 200, 1),
     "-2**63 - 1": (fields(failed_items=-(2**63) - 1), "schema", 200, 1),
     "NaN": (as_text(b"50.0", b"NaN"), "schema", 200, 1),
+    "NaN in a further field": (as_text(b'"status":', b'"more": NaN, "status":'), "schema", 200, 1),
     "Infinity": (as_text(b"50.0", b"-Infinity"), "schema", 200, 1),
     "1e400": (as_text(b"50.0", b"1e400"), "schema", 200, 1),
     "5000 digits": (as_text(b"50.0", b"9" * 5000), "schema", 200, 1),
@@ -449,6 +450,30 @@ def test_replies_never_shift(late_s: float) -> None:
             time.sleep(2 * late_s)
 
 
+def test_an_odd_reply_drops_its_connection() -> None:
+    """What comes late after a reply that was no sample is not taken for the next reply."""
+
+    def late(exchange: Exchange) -> bool:
+        exchange.send(head(length=2) + b"[]")
+        exchange.wait(0.05)
+        exchange.send(framed("job-1").replace(b": 5,", b": 9,"))
+        return True
+
+    with FaultyServer({"job-1": [late, sample()]}) as server, client_for(server) as client:
+        assert outcome_of(client).kind == "schema"
+        assert client.fetch_status("job-1").processed_items == 5
+        assert server.connections == 2
+
+
+def test_a_redirect_is_not_read() -> None:
+    """A redirect whose body never comes is a fault at once."""
+    with FaultyServer({"job-1": raw(head(302, "Location: /", length=9), then="hang")}) as server:
+        begun = time.monotonic()
+        with client_for(server) as client:
+            assert outcome_of(client).kind == "redirect"
+        assert time.monotonic() - begun < 2
+
+
 def test_interrupt_ends_running_polls() -> None:
     """interrupt() ends a poll that hangs in another thread at once, and the next poll works."""
     with FaultyServer({"stuck": hang()}) as server, client_for(server) as client, ThreadPoolExecutor(1) as pool:
@@ -601,7 +626,7 @@ def test_a_certificate_that_is_not_accepted(authority: trustme.CA, ca_file: Path
     with FaultyServer(tls=tls) as server, client_for(server, **options) as client:
         outcome = outcome_of(client)
         assert (outcome.kind, outcome.http_status, server.requests) == ("tls", None, [])
-        assert "certificate verify failed" in outcome.detail
+        assert outcome.detail.startswith("certificate verify failed: ")
 
 
 def test_no_tls_at_an_https_address(ca_file: Path) -> None:

@@ -321,8 +321,6 @@ def _read_body(raw: Any) -> tuple[bytes, bool]:
     try:
         while chunk := raw.read(MAX_BODY_BYTES + 1 - len(body), decode_content=False):
             body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                return bytes(body), False
     except urllib3.exceptions.DecodeError:
         # It looks at Content-Encoding also where told not to decode, and refuses a long list.
         return b"", False
@@ -331,7 +329,7 @@ def _read_body(raw: Any) -> tuple[bytes, bool]:
         if raw.status == 200:
             raise
         return bytes(body), False
-    return bytes(body), True
+    return bytes(body), len(body) <= MAX_BODY_BYTES
 
 
 def _failure(error: Exception) -> Failure:
