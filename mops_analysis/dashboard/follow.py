@@ -64,6 +64,14 @@ class Follower:
         self._counts = {str(job_id): count for job_id, count in held.items() if count >= counts.get(str(job_id), 0)}
         return True
 
+    def rates(self, window: str) -> pd.DataFrame:
+        """Return what `throughput` says of the running jobs at their newest samples."""
+        if self.summary.empty:
+            return self.summary
+        running = self.summary.loc[self.summary["status"] == "in_progress", "job_id"]
+        rates = metrics.throughput(self.samples[self.samples["job_id"].isin(running)], window=window)
+        return rates.drop_duplicates("job_id", keep="last")
+
     def _summarise(self, moved: list[str]) -> None:
         fresh = metrics.summary(self.samples[self.samples["job_id"].isin(moved)])
         if self.summary.empty:

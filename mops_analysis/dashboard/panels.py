@@ -68,23 +68,33 @@ CHARTS: tuple[Callable[[pd.DataFrame, Settings, Axes], Axes], ...] = (
 )
 
 
-def numbers(summary: pd.DataFrame, settings: Settings) -> list[tuple[str, str, str]]:
+def numbers(summary: pd.DataFrame, rates: pd.DataFrame, settings: Settings) -> list[tuple[str, str, str]]:
     """Return the six numbers of a set of jobs: what it is, the number, and what belongs to it.
+
+    Parameters
+    ----------
+    summary
+        What `summary` said of the jobs.
+    rates
+        The newest row of `throughput` of each running job.
+    settings
+        The window and the zone.
 
     Examples
     --------
-    >>> numbers(pd.DataFrame(), Settings(tz="UTC"))[0]
+    >>> numbers(pd.DataFrame(), pd.DataFrame(), Settings(tz="UTC"))[0]
     ('Running', '0', '0 pending')
     """
     jobs = summary.reindex(columns=list(_USED)).astype(_USED)
     running = jobs[jobs["status"] == "in_progress"]
+    known = rates.reindex(columns=list(_RATE)).astype(_RATE).dropna()
     return [
         ("Running", f"{len(running):,}", f"{(jobs['status'] == 'pending').sum():,} pending"),
         _done_by(running, settings),
-        _rate(running),
+        ("Throughput", f"{known['items_per_s'].sum():.3g}/s" if len(known) else _UNKNOWN, "all running jobs together"),
         _failures(jobs),
         _ended(jobs),
-        _slowest(running),
+        _slowest(running.merge(known, on="job_id")),
     ]
 
 
@@ -96,13 +106,11 @@ _USED = {
     "eta_low": "datetime64[ns, UTC]",
     "eta_high": "datetime64[ns, UTC]",
     "mean_items_per_s": "float64",
-    "last_items_per_s": "float64",
-    "finished_items": "float64",
-    "failed_items": "float64",
     "failure_rate": "float64",
     "failure_rate_low": "float64",
     "failure_rate_high": "float64",
 }
+_RATE = {"job_id": "string", "items_per_s": "float64"}
 _UNKNOWN = "–"
 
 
@@ -115,11 +123,6 @@ def _done_by(running: pd.DataFrame, settings: Settings) -> tuple[str, str, str]:
     middle, low, high = (f"{last[name].tz_convert(zone):%H:%M}" for name in ("eta", "eta_low", "eta_high"))
     unknown = len(running) - len(known)
     return "All done by", middle, f"80%: {low} to {high}" + (f", {unknown} unknown" if unknown else "")
-
-
-def _rate(running: pd.DataFrame) -> tuple[str, str, str]:
-    known = running["last_items_per_s"].dropna()
-    return "Throughput, together", f"{known.sum():.3g}/s" if len(known) else _UNKNOWN, "items, of all running jobs"
 
 
 def _failures(jobs: pd.DataFrame) -> tuple[str, str, str]:
@@ -138,12 +141,10 @@ def _ended(jobs: pd.DataFrame) -> tuple[str, str, str]:
 
 
 def _slowest(running: pd.DataFrame) -> tuple[str, str, str]:
-    known = running.dropna(subset=["last_items_per_s"])
-    if known.empty:
+    if running.empty:
         return "Slowest", _UNKNOWN, "nothing runs"
-    slowest = known.nsmallest(1, "last_items_per_s").iloc[0]
-    mean = f", mean {slowest['mean_items_per_s']:.3g}/s" if pd.notna(slowest["mean_items_per_s"]) else ""
-    return "Slowest", _name(slowest), f"{slowest['last_items_per_s']:.3g}/s{mean}"
+    slowest = running.nsmallest(1, "items_per_s").iloc[0]
+    return "Slowest", _name(slowest), f"{slowest['items_per_s']:.3g}/s, mean {slowest['mean_items_per_s']:.3g}/s"
 
 
 def _name(job: Any) -> str:
@@ -153,7 +154,7 @@ def _name(job: Any) -> str:
 def numbers_html(found: list[tuple[str, str, str]]) -> str:
     """Return the numbers as a row of cards; the inline styles survive where a notebook's trust does not."""
     card = (
-        '<div style="flex:1 1 150px;min-width:0;padding:4px 12px;'
+        '<div style="flex:1 1 140px;min-width:0;padding:4px 12px;'
         'border-left:1px solid var(--jp-border-color2,currentColor)">'
         '<div style="font-size:11px">{}</div>'
         '<div style="font-size:20px;font-weight:bold;line-height:1.3;white-space:nowrap;overflow:hidden;'

@@ -22,7 +22,7 @@ from mops_analysis.errors import SchemaError
 MAX_SHOWN = 200
 
 _BAR_CELLS = 6
-_NAME_CELLS = 22
+_NAME_CELLS = 26
 _BLANK = "\u00a0"  # a list entry swallows plain blanks
 _INVISIBLE = "\u200b"  # makes equal entries differ: the list widget tells its entries apart by their text
 
@@ -86,7 +86,7 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._build()
         super().__init__(
             children=[self.filter, self._chip_row, self._count, self._list, self._buttons, self._call],
-            layout=widgets.Layout(width="330px", flex="0 0 auto"),
+            layout=widgets.Layout(width="372px", flex="0 0 auto", margin="0 8px 0 0"),
         )
         self.selected = tuple(selected)
         self.observe(self._on_selected, "selected")
@@ -100,7 +100,7 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.filter.on_msg(self._on_filter_message)
         self._chip_row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap", width="auto"))
         self._count = widgets.HTML(layout=full)
-        self._list = widgets.SelectMultiple(rows=18, layout=widgets.Layout(width="auto", height="320px"))
+        self._list = widgets.SelectMultiple(rows=12, layout=widgets.Layout(width="auto", height="228px"))
         self._list.add_class("mops-jobs")
         self._list.observe(self._on_list, "value")
         self._call = widgets.HTML(layout=full)
@@ -180,12 +180,12 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         figure = widgets.HTML(layout=widgets.Layout(min_height=f"{height + 8}px"))
 
         def redraw(_: object = None) -> None:
-            drawn = figures.picture(lambda ax: draw(self.samples, ax), width=680, height=height)
+            drawn = figures.picture(lambda ax: draw(self.samples, ax), width=640, height=height)
             figure.value = drawn.to_html()
 
         self.observe(redraw, "selected")
         redraw()
-        return widgets.HBox([self, figure])
+        return widgets.HBox([self, figure], layout=widgets.Layout(flex_flow="row wrap"))
 
     def _ids(self, positions: Iterable[int]) -> tuple[str, ...]:
         ids = self._id_column

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mops_analysis.client import JobStatusClient
     from mops_analysis.store import SampleStore
 
-_WIDTH, _HEIGHT = 620, 320  # of one chart [CSS pixels]
+_WIDTH, _HEIGHT = 600, 330  # of one chart [CSS pixels]
 _FIRST_CHOICE = 6  # jobs that one chart can tell apart by colour
 _LONGEST_WAIT_S = 60.0
 _LINGER_S = 30.0  # after the last job has ended, another process may still add one
@@ -167,13 +167,11 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             ],
             layout=widgets.Layout(flex_flow="row wrap", align_items="center"),
         )
-        self._numbers = widgets.HTML(layout=widgets.Layout(width="auto", min_height="72px"))
+        self._numbers = widgets.HTML(layout=widgets.Layout(width="auto", min_height="72px", margin="4px 0"))
         place = widgets.Layout(width=f"{_WIDTH + 4}px", height=f"{_HEIGHT + 4}px", overflow="hidden", margin="2px")
         self._charts = [widgets.HTML(layout=place) for _ in panels.CHARTS]
-        grid = widgets.HBox(self._charts, layout=widgets.Layout(flex_flow="row wrap"))
-        right = widgets.VBox([self._numbers, grid], layout=widgets.Layout(flex="1 1 auto", min_width="0"))
-        body = widgets.HBox([self.picker, right])
-        super().__init__(children=[bar, *([self.sampling] if self.sampling.children else []), body])
+        body = widgets.HBox([self.picker, *self._charts], layout=widgets.Layout(flex_flow="row wrap"))
+        super().__init__(children=[bar, *([self.sampling] if self.sampling.children else []), self._numbers, body])
 
     def _menus(self) -> list[widgets.Dropdown]:
         menus = {
@@ -301,8 +299,8 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._stale.clear()
             chosen, settings = set(self.picker.selected), self._settings
             samples = self._labelled(self._follower.samples[self._follower.samples["job_id"].isin(chosen)])
-            summary = self._summary()
-            self._numbers.value = panels.numbers_html(panels.numbers(summary, settings))
+            found = panels.numbers(self._summary(), self._follower.rates(settings.window), settings)
+            self._numbers.value = panels.numbers_html(found)
             self._pictures = []
             for chart, draw in zip(self._charts, panels.CHARTS, strict=True):
                 on_axes = functools.partial(draw, samples, settings)

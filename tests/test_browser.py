@@ -1,0 +1,250 @@
+"""The notebooks and panels in a real JupyterLab, shown by a real Chromium."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lab
+import nbformat
+import pytest
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+FILTER = 'input[placeholder^="filter"]'
+
+# What most tests look at: four jobs of the simulator, sampled in the background, in a view of their own.
+LIVE = """
+import time, tempfile, threading
+import mops_analysis as mops
+from mops_analysis.simulator import Simulator
+simulator = Simulator(speed={speed}, stories=["clean-import", "failure-burst", "slow-warm-up", "cancelled"]).start()
+store = mops.SampleStore(tempfile.mkdtemp(dir=".") + "/samples.db")
+sampler = mops.Sampler(mops.JobStatusClient(base_url=simulator.url, token="any"), store, interval_s=0.25)
+sampler.start(simulator.job_ids)
+"""
+SHOW = 'view = mops.dashboard(store, key="test", window="4s", tz="UTC", refresh_s=0.5)\nview'
+THREADS = 'print(sum(each.name == "mops-dashboard" for each in threading.enumerate()))'
+
+
+@pytest.fixture(scope="session")
+def program() -> str:
+    """The browser's program."""
+    found = lab.chromium()
+    if found is None:
+        pytest.skip(
+            "NO BROWSER TEST WAS RUN: Chromium is missing. Install it (Debian: apt install chromium), "
+            "or name its program in MOPS_CHROMIUM"
+        )
+    return found
+
+
+@pytest.fixture(scope="session")
+def server(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """JupyterLab's address and the folder that it shows."""
+    folder = tmp_path_factory.mktemp("lab")
+    with lab.lab_server(folder) as url:
+        yield url, folder / "root"
+
+
+@pytest.fixture(scope="session")
+def chromium(program: str) -> Iterator[Any]:
+    """The browser."""
+    with lab.browser(program) as running:
+        yield running
+
+
+@pytest.fixture
+def show(
+    server: tuple[str, Path], chromium: Any, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., lab.Notebook]]:
+    """A function that opens a notebook of these cells, or the file of this name; each is closed after the test."""
+    url, root = server
+    context = chromium.new_context(
+        viewport={"width": 1500, "height": 1200}, timezone_id="Europe/Berlin", locale="en-GB"
+    )
+    opened: list[lab.Notebook] = []
+
+    def open_notebook(*cells: str, copy_of: str | None = None) -> lab.Notebook:
+        name = f"{request.node.name}-{len(opened)}.ipynb"
+        if copy_of is not None:
+            shutil.copy(lab.NOTEBOOKS / copy_of, root / name)
+        else:
+            document = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in cells])
+            document.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+            nbformat.write(document, root / name)
+        notebook = lab.Notebook(context.new_page(), url, name)
+        opened.append(notebook)
+        notebook.open()
+        return notebook
+
+    yield open_notebook
+    for notebook in opened:
+        notebook.close()
+    context.close()
+
+
+def images(notebook: lab.Notebook) -> Any:
+    """The live charts: those inside widgets."""
+    return notebook.page.locator(".jp-OutputArea .widget-html figure img")
+
+
+def wait_for_change(notebook: lab.Notebook, image: Any, before: list[int], timeout_s: float = 20.0) -> None:
+    """Wait until an image shows other pixels."""
+    for _ in range(int(timeout_s / 0.2)):
+        if notebook.pixels(image) != before:
+            return
+        notebook.page.wait_for_timeout(200)
+    pytest.fail(f"the image stood still for {timeout_s:.0f} s")
+
+
+def test_the_quickstart(show: Callable[..., lab.Notebook]) -> None:
+    """Run All: the jobs move within a minute, typing picks jobs, no cell is lost and nothing complains."""
+    notebook = show(copy_of="01-quickstart.ipynb")
+    cells = notebook.cells()
+    notebook.page.get_by_role("menuitem", name="Run", exact=True).click()
+    notebook.page.locator('[data-command="runmenu:run-all"]').click()
+    first = images(notebook).nth(1)  # after that of the first picker
+    first.wait_for(timeout=60_000)
+    wait_for_change(notebook, first, notebook.pixels(first))
+    notebook.wait_until_run()
+    panel = notebook.page.locator(".jp-OutputArea").filter(has_text="MerchantOps jobs").last
+    box, progress = panel.locator(FILTER), panel.locator("figure img").first
+    before = notebook.pixels(progress)
+    box.click()
+    box.press_sequentially("axdd slow")  # letters that are shortcuts outside a text box
+    panel.get_by_text("0 of 6 jobs match").wait_for()
+    box.fill("slow-warm")
+    panel.get_by_text("1 of 6 jobs match").wait_for()
+    box.press("Enter")
+    panel.get_by_text("1 of 6 jobs match · 1 selected").wait_for()
+    wait_for_change(notebook, progress, before)
+    assert "slow-warm-up-1" in str(progress.get_attribute("alt"))
+    assert notebook.cells() == cells
+    assert notebook.complaints == []
+
+
+def test_a_view_goes_on_while_another_cell_runs(show: Callable[..., lab.Notebook]) -> None:
+    """The thread needs no free kernel: the chart moves, without a blank frame or a jump, beside a busy cell."""
+    notebook = show(LIVE.format(speed=20), SHOW, "time.sleep(6)")
+    notebook.begin("notebook:run-all-cells")
+    image = images(notebook).first
+    image.wait_for(timeout=60_000)
+    notebook.page.evaluate(
+        """() => {
+            window.shifts = 0;
+            new PerformanceObserver(list => { for (const entry of list.getEntries()) window.shifts += entry.value; })
+                .observe({type: "layout-shift"});
+        }"""
+    )
+    notebook.page.wait_for_function(
+        "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
+    )
+    for _ in range(3):
+        wait_for_change(notebook, image, notebook.pixels(image), timeout_s=5)
+    assert notebook.page.evaluate("() => window.shifts") < 0.05
+    notebook.wait_until_run()
+    assert notebook.complaints == []
+
+
+def test_reload_rerun_stop_and_restart(show: Callable[..., lab.Notebook]) -> None:
+    """One view through its life: it survives a reload, a second run replaces it, stop leaves a picture that stays."""
+    notebook = show(LIVE.format(speed=10), SHOW)
+    notebook.command("notebook:run-all-cells")
+    images(notebook).first.wait_for(timeout=60_000)
+    notebook.command("docmanager:save")
+    notebook.page.reload(wait_until="domcontentloaded")
+    notebook.wait_until_idle()
+    image = images(notebook).first
+    image.wait_for(timeout=60_000)
+    wait_for_change(notebook, image, notebook.pixels(image))
+
+    assert notebook.run(THREADS).strip() == "1"
+    notebook.page.evaluate("() => { jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
+    notebook.command("notebook:run-cell")
+    notebook.wait_until_idle()
+    assert notebook.run(THREADS).strip() == "1"
+    image = images(notebook).first
+    wait_for_change(notebook, image, notebook.pixels(image))
+
+    notebook.page.locator(".jp-OutputArea").get_by_role("button", name="Stop", exact=True).click()
+    copy = notebook.page.locator(".jp-OutputArea details")
+    copy.wait_for()
+    assert copy.locator("img[alt*='Progress']").count() == 1
+    assert notebook.run(THREADS).strip() == "0"
+    notebook.command("docmanager:save")
+    notebook.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    notebook.page.reload(wait_until="domcontentloaded")
+    notebook.wait_until_idle()
+    copy = notebook.page.locator(".jp-OutputArea details")
+    copy.wait_for(timeout=30_000)
+    assert copy.locator("img[alt*='Progress']").count() == 1
+
+
+def test_five_thousand_jobs(show: Callable[..., lab.Notebook]) -> None:
+    """Each letter typed shows its result in less than 200 ms."""
+    code = """
+        import pandas as pd, mops_analysis as mops
+        statuses = ["in_progress", "completed", "failed", "pending", "partial_success"]
+        rows = [(f"job-{n:05}", statuses[n % 5], n / 5000) for n in range(5000)]
+        mops.JobPicker(pd.DataFrame(rows, columns=["job_id", "status", "share_done"]))
+    """
+    notebook = show(textwrap.dedent(code))
+    notebook.command("notebook:run-all-cells")
+    box = notebook.page.locator(FILTER)
+    box.wait_for(timeout=30_000)
+    box.click()
+    text, slowest_ms = "failed 1234", 0.0
+    for end in range(1, len(text) + 1):
+        slowest_ms = max(slowest_ms, notebook.page.evaluate(_KEY_TO_COUNT, [FILTER, text[:end], _matching(text[:end])]))
+    assert slowest_ms < 200
+    assert notebook.page.locator(".jp-OutputArea option").count() == 0
+    box.fill("failed 12")
+    notebook.page.get_by_text("of 5,000 jobs match").wait_for()
+
+
+def _matching(text: str) -> str:
+    statuses = ["in_progress", "completed", "failed", "pending", "partial_success"]
+    jobs = [f"job-{n:05} {statuses[n % 5]}" for n in range(5000)]
+    return f"{sum(all(word in job for word in text.split()) for job in jobs):,} of 5,000 jobs match"
+
+
+# From the key stroke to the frame that shows how many match.
+_KEY_TO_COUNT = """async ([selector, text, expected]) => {
+    const box = document.querySelector(selector);
+    const begun = performance.now();
+    box.value = text;
+    box.dispatchEvent(new Event("input", {bubbles: true}));
+    while (!document.querySelector(".jp-OutputArea [role=status]").textContent.startsWith(expected)) {
+        if (performance.now() - begun > 5000) throw new Error("waited in vain for: " + expected);
+        await new Promise(requestAnimationFrame);
+    }
+    await new Promise(requestAnimationFrame);
+    return performance.now() - begun;
+}"""
+
+
+def test_the_dark_theme(show: Callable[..., lab.Notebook]) -> None:
+    """In a dark JupyterLab, and with dark charts, the panel's own text stands out from its ground."""
+    notebook = show(LIVE.format(speed=60), SHOW.replace('tz="UTC"', 'tz="UTC", theme="dark"'))
+    notebook.command("apputils:change-theme", theme="JupyterLab Dark")
+    notebook.command("notebook:run-all-cells")
+    image = images(notebook).first
+    image.wait_for(timeout=60_000)
+    corner = image.evaluate(
+        """async image => {
+            await image.decode();
+            const canvas = document.createElement("canvas");
+            canvas.width = canvas.height = 1;
+            canvas.getContext("2d").drawImage(image, 0, 0);
+            return [...canvas.getContext("2d").getImageData(0, 0, 1, 1).data].slice(0, 3);
+        }"""
+    )
+    assert max(corner) < 0x40
+    note = notebook.page.locator(".mops-note").first
+    colour = note.evaluate("node => getComputedStyle(node).color.match(/[0-9.]+/g).slice(0, 3).map(Number)")
+    assert min(colour) > 0x80
+    assert notebook.complaints == []
