@@ -278,7 +278,7 @@ def test_few_samples_make_a_report(tmp_path, count):
     """None, one or three: what is not known is a dash, never an error."""
     samples = job(count=count, status="in_progress") if count else job().iloc[:0]
     page = Page(report(samples, tmp_path / "report.html", tz="UTC"))
-    assert ("no samples" in page.words) == (count == 0)
+    assert ("There are no samples" in page.words) == (count == 0)
 
 
 def test_a_stall_is_urgent_only_while_it_lasts():

@@ -365,9 +365,12 @@ def panels(
     ax.grid(visible=False)
     ax.tick_params(length=0, labelleft=False, labelbottom=False)
     ax.xaxis.labelpad, ax.yaxis.labelpad = 16, 30
+    # No words stand right of panels: over our own Axes they may use that margin too.
+    wide = 1 + (_RIGHT - 0.15) * ax.figure.dpi / ax.get_window_extent().width if isinstance(ax, ChartAxes) else 1.0
     for position, track in enumerate(tracks):
         row, column = divmod(position, columns)
-        panel = ax.inset_axes(((column + 0.04) / columns, 1 - (row + 0.98) / rows, 0.92 / columns, 0.74 / rows))
+        place = ((column + 0.04) / columns * wide, 1 - (row + 0.98) / rows, 0.92 / columns * wide, 0.74 / rows)
+        panel = ax.inset_axes(place)
         dress(panel, theme)
         panel.set_xlim(ax.get_xlim())
         panel.set_ylim(ax.get_ylim())
