@@ -1,11 +1,14 @@
 """SampleStore: a real SQLite file."""
 
+import contextlib
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +18,7 @@ from pandas.testing import assert_frame_equal
 import mops_analysis as mops
 from mops_analysis.schema import POLL_DTYPES, SAMPLE_DTYPES, JobStatus, Poll
 from mops_analysis.store import SampleStore
+from mops_analysis.store.file import MIGRATIONS, SCHEMA_VERSION
 
 SECOND = 1_000_000_000
 T0 = 1_763_474_400 * SECOND  # 2025-11-18 14:00 UTC
@@ -254,7 +258,8 @@ def test_files_are_as_good_as_a_store(tmp_path, make_samples, name):
     """Samples come back from CSV and Parquet as they went, with a further column; ids stay text."""
     samples = make_samples([0, 1, 2], job_id="007", label="NA")
     mops.export(samples, tmp_path / name)
-    assert_frame_equal(mops.read_samples(tmp_path / name), samples.astype({"label": "string"}), check_dtype=True)
+    labelled = {"label": "string"}
+    assert_frame_equal(mops.read_samples(tmp_path / name).astype(labelled), samples.astype(labelled))
 
 
 def test_a_store_is_read_like_a_file(store, make_samples):
@@ -307,3 +312,336 @@ def test_a_read_only_store_is_read(tmp_path):
 def test_repr_names_the_file(store):
     """The repr is the call that opens it."""
     assert repr(store) == f"SampleStore({str(Path(store.path))!r})"
+
+
+# ---------------------------------------------------------------- group commit
+
+
+def wait_for(condition):
+    ends_at = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+
+
+def append_in_threads(store, *polls):
+    """Start a thread for each poll; return the threads, and a dict of what `append` raised for each."""
+    raised = {}
+
+    def work(number, poll):
+        try:
+            store.append(poll)
+        except Exception as error:  # noqa: BLE001  looked at by the test
+            raised[number] = error
+
+    threads = [threading.Thread(target=work, args=item) for item in enumerate(polls)]
+    for thread in threads:
+        thread.start()
+    return threads, raised
+
+
+@pytest.mark.parametrize("flaw", [{"latency_s": -1.0}, {"http_status": 2**63}, {"detail": "\ud800"}])
+def test_one_bad_poll_takes_no_others_with_it(store, flaw):
+    """Of callers that share a commit, the one whose poll cannot be written has the error; the others are written."""
+    bad = replace(sample("bad", 0, 1), **flaw)
+    with store._file.writing:  # so all of them come to wait
+        threads, raised = append_in_threads(store, sample("a", 0, 1), bad, sample("b", 0, 1))
+        wait_for(lambda: len(store._queue) == 3)
+    for thread in threads:
+        thread.join()
+    assert list(raised) == [1]
+    assert sorted(store.read_polls()["job_id"]) == ["a", "b"]
+
+
+class Interrupting:
+    """A poll during whose writing Ctrl-C is pressed."""
+
+    status = None
+
+    @property
+    def job_id(self):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_writing_loses_no_poll_of_others(store):
+    """An interrupt in the main thread, in the middle of its commit: what other threads append is kept all the same."""
+    with store._file.writing:  # so all of them come to wait
+        threads, raised = append_in_threads(store, sample("a", 0, 1), sample("b", 0, 1))
+        wait_for(lambda: len(store._queue) == 2)
+        with pytest.raises(KeyboardInterrupt):
+            store.append(sample("own", 0, 1), Interrupting())
+    for thread in threads:
+        thread.join()
+    assert not raised
+    assert sorted(store.read_polls()["job_id"]) == ["a", "b"]
+
+
+def test_a_service_of_many_words_fills_no_memory(store, monkeypatch):
+    """Long and ever new statuses are kept in the store, not in memory."""
+    monkeypatch.setattr("mops_analysis.store._MOST_CODES", 4)
+    words = [f"word {i}" for i in range(8)] + ["x" * 20_000]
+    store.append(*(sample("a", i, i, status=word) for i, word in enumerate(words)))
+    assert store.read_polls()["status"].tolist() == words
+    assert len(store._codes) == 4
+    assert max(len(text) for _, text in store._codes) < 20_000
+
+
+# ---------------------------------------------------------------- others at the same file
+
+
+def test_a_reader_with_a_long_transaction_disturbs_nobody(store):
+    """While another connection reads, polls are written and the store is closed without waiting; it sees its moment."""
+    store.append(sample("a", 0, 1))
+    reader = sqlite3.connect(store.path, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM polls").fetchone() == (1,)
+    begun = time.monotonic()
+    for second in range(1, 51):
+        store.append(sample("a", second, second))
+    store.close()
+    assert time.monotonic() - begun < 2
+    assert reader.execute("SELECT count(*) FROM polls").fetchone() == (1,)
+    reader.close()
+    with SampleStore(store.path) as again:
+        assert len(again.read_samples()) == 51
+
+
+@contextlib.contextmanager
+def held(path):
+    """Another program holds the file for writing."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def test_a_file_that_another_program_holds_is_waited_for(store):
+    """A write waits until the other one is done."""
+    with held(store.path) as other:
+        threads, raised = append_in_threads(store, sample("a", 0, 1), sample("b", 0, 1))
+        time.sleep(0.3)
+        other.execute("COMMIT")
+    for thread in threads:
+        thread.join(5)
+    assert not raised
+    assert len(store.read_samples()) == 2
+
+
+def test_closing_ends_the_wait_for_another_program(store):
+    """Closing a store does not wait for a program that holds the file; who waits to write is told."""
+    with held(store.path):
+        threads, raised = append_in_threads(store, sample("a", 0, 1))
+        time.sleep(0.2)
+        begun = time.monotonic()
+        store.release(["a"])
+        store.close()
+        assert time.monotonic() - begun < 1
+    for thread in threads:
+        thread.join(1)
+        assert not thread.is_alive()
+    assert isinstance(raised[0], mops.StoreError)
+
+
+def test_ctrl_c_ends_the_wait_for_another_program(store):
+    """Ctrl-C is heard while the main thread waits for the file."""
+    with held(store.path):
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        begun = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            store.claim(["a"])
+        assert time.monotonic() - begun < 1
+    store.claim(["a"])
+    store.release(["a"])
+
+
+# ---------------------------------------------------------------- check and backup
+
+
+def test_a_backup_is_whole_and_stands_alone(store, tmp_path):
+    """A copy made while another thread writes: one sound file with all that was acknowledged before, free to sample."""
+    store.claim(["a"])
+    store.append(*(sample("a", second, second) for second in range(500)))
+    stopping = threading.Event()
+
+    def work():
+        second = 500
+        while not stopping.is_set():
+            store.append(sample("a", second, second))
+            second += 1
+
+    writer = threading.Thread(target=work)
+    writer.start()
+    try:
+        copy = store.backup(tmp_path / "copy.db")
+    finally:
+        stopping.set()
+        writer.join()
+    assert {path.name for path in tmp_path.iterdir()} - {"samples.db-wal", "samples.db-shm"} == {
+        "samples.db",
+        "copy.db",
+    }
+    with SampleStore(copy) as copied:
+        copied.check()
+        kept = copied.read_samples()["processed_items"].tolist()
+        assert kept == list(range(len(kept)))
+        assert len(kept) >= 500
+        with sqlite3.connect(copy) as connection:
+            assert connection.execute("SELECT count(*) FROM watches").fetchone() == (0,)
+    with pytest.raises(mops.StoreError, match="exists already"):
+        store.backup(copy)
+    with pytest.raises(mops.StoreError, match="nowhere"):
+        store.backup(tmp_path / "nowhere" / "copy.db")
+
+
+def test_a_check_finds_what_opening_does_not(tmp_path):
+    """A row that refers to nothing passes the quick look at the pages, and not the check."""
+    path = tmp_path / "samples.db"
+    with SampleStore(path) as store:
+        store.append(sample("a", 0, 1))
+        store.check()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM jobs")
+        connection.commit()
+    with SampleStore(path) as store, pytest.raises(mops.StoreError, match="is damaged: row 1 of polls refers to"):
+        store.check()
+
+
+# ---------------------------------------------------------------- earlier releases
+
+FIXTURES = sorted((Path(__file__).parent / "data").glob("store-version-*.db"))
+
+
+@pytest.mark.parametrize("fixture", FIXTURES, ids=lambda path: path.stem)
+def test_a_store_of_each_earlier_release_is_read_and_gone_on_with(tmp_path, fixture):
+    """Every schema version ever released: its polls come back as they were, and a killed sampler's job is free."""
+    path = tmp_path / "samples.db"
+    path.write_bytes(fixture.read_bytes())
+    with SampleStore(path) as store:
+        store.check()
+        polls = store.read_polls()
+        assert polls["job_id"].tolist() == [f"job-{n}" for n in (1, 2, 1, 1, 2, 1, 2, 2)]
+        assert polls["outcome"].tolist() == ["ok", "ok", "timeout", "ok", "server", "ok", "ok", "ok"]
+        assert polls["status"].dropna().tolist() == [
+            "PENDING", "in_progress", "in_progress", "completed", "läuft ✓", "completed",
+        ]  # fmt: skip
+        assert polls["http_status"].tolist() == [200, 200, pd.NA, 200, 503, 200, 200, 200]
+        store.claim(["job-2"])
+        store.append(sample("job-2", 99, 7))
+        store.release(["job-2"])
+        assert store.read_samples("job-2")["processed_items"].tolist() == [2, 3, 10, 7]
+
+
+def test_there_is_a_fixture_of_each_schema_version():
+    """A release that changes the tables leaves a store of the version before."""
+    assert [path.stem for path in FIXTURES] == [f"store-version-{n}" for n in range(1, SCHEMA_VERSION + 1)]
+    assert sorted(MIGRATIONS) == list(range(1, SCHEMA_VERSION))
+
+
+# What a later release might do to version 1.
+LATER = {
+    1: (
+        "ALTER TABLE polls ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1",
+        "CREATE TABLE notes (note INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT",
+        "INSERT INTO notes (text) SELECT 'from version 1'",
+    )
+}
+
+
+@pytest.fixture
+def old_store(tmp_path):
+    path = tmp_path / "samples.db"
+    path.write_bytes(FIXTURES[0].read_bytes())
+    return path
+
+
+@pytest.fixture
+def later_release(monkeypatch):
+    """Be a release with store version 2."""
+    with monkeypatch.context() as patched:
+        patched.setattr("mops_analysis.store.file.SCHEMA_VERSION", 2)
+        patched.setattr("mops_analysis.store.file.MIGRATIONS", LATER)
+        yield patched
+
+
+def version_of(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        notes = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'notes'").fetchone()[0]
+        columns = connection.execute("SELECT count(*) FROM pragma_table_info('polls')").fetchone()[0]
+        return connection.execute("PRAGMA user_version").fetchone()[0], notes, columns
+
+
+OLD, NEW = (1, 0, 12), (2, 1, 13)
+
+
+def test_an_old_store_is_brought_up_to_date(old_store, later_release):
+    """Opened by a later release: the new tables, all polls, and a copy of the old store; once."""
+    copy = old_store.with_name("samples.version-1.db")
+    with SampleStore(old_store) as store:
+        assert len(store.read_polls()) == 8
+        store.append(sample("a", 0, 1))
+    assert (version_of(old_store), version_of(copy)) == (NEW, OLD)
+    copy.unlink()
+    with SampleStore(old_store) as store:
+        assert len(store.read_polls()) == 9
+    assert not copy.exists()
+
+
+def test_a_newer_store_is_refused_even_if_its_version_is_still_in_the_log(old_store, later_release):
+    """Killed right after the change, the file's header still says version 1: it is newer all the same."""
+    script = "import os, sys; from mops_analysis.store import SampleStore, file; file.SCHEMA_VERSION = 2; "
+    script += f"file.MIGRATIONS = {LATER!r}; s = SampleStore(sys.argv[1]); os._exit(0)"
+    subprocess.run([sys.executable, "-c", script, str(old_store)], check=True)
+    assert old_store.read_bytes()[60:64] == b"\0\0\0\1"
+    later_release.undo()
+    before = old_store.read_bytes()
+    with pytest.raises(mops.StoreError, match="made by a newer release"):
+        SampleStore(old_store)
+    assert old_store.read_bytes() == before
+
+
+def test_a_change_that_fails_leaves_the_old_store(old_store, later_release):
+    """An error in the last step undoes all of them, and the version."""
+    later_release.setattr("mops_analysis.store.file.MIGRATIONS", {1: (*LATER[1], "INSERT INTO nowhere VALUES (1)")})
+    with pytest.raises(mops.StoreError, match="no such table: nowhere"):
+        SampleStore(old_store)
+    assert version_of(old_store) == OLD
+
+
+KILLED = """
+import os, signal, sys
+from mops_analysis.store import SampleStore, file
+file.SCHEMA_VERSION, file.MIGRATIONS = 2, LATER
+left = int(sys.argv[2])
+def trace(frame, event, _):
+    global left
+    if frame.f_code.co_filename == file.__file__ and event == "line":
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return trace
+sys.settrace(trace)
+SampleStore(sys.argv[1])
+"""
+
+
+def test_a_kill_during_the_change_leaves_the_old_store_or_the_new_one(tmp_path):
+    """SIGKILL at every few lines of the change: the store is old or new and sound, and opens."""
+    script = KILLED.replace("LATER", repr(LATER))
+    runs = []
+    for line in range(40, 180, 10):
+        path = tmp_path / f"killed-{line}.db"
+        path.write_bytes(FIXTURES[0].read_bytes())
+        runs.append((path, subprocess.Popen([sys.executable, "-c", script, str(path), str(line)])))
+    codes = [process.wait() for _, process in runs]
+    assert set(codes) <= {0, -signal.SIGKILL}
+    found = [version_of(path) for path, _ in runs]
+    assert set(found) == {OLD, NEW}
+    assert [version for version, code in zip(found, codes, strict=True) if code == -signal.SIGKILL].count(OLD) >= 3
+    for (path, _), version in zip(runs, found, strict=True):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert connection.execute("SELECT count(*) FROM polls").fetchone() == (8,)
+        copy = path.with_name(f"{path.stem}.version-1.db")
+        assert version == OLD or version_of(copy) == OLD

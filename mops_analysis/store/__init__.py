@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
+# Words that come again and again; a service that says something new each time must not fill the memory.
+_MOST_CODES, _LONGEST_CODED = 10_000, 200
+
 # The jobs that this process samples, by store: the table alone cannot tell a sampler that runs from one that ended
 # without being able to say so.
 _CLAIMED: set[tuple[Path, str]] = set()
@@ -40,7 +44,7 @@ class _Waiting:
     # A caller of `append` whose polls are not on the disk yet.
     polls: tuple[Poll, ...]
     written: bool = False
-    error: StoreError | None = None
+    error: Exception | None = None
 
 
 class SampleStore:
@@ -102,8 +106,40 @@ class SampleStore:
         self._file.close()
 
     def check(self) -> None:
-        """Check the whole file for damage; raise StoreError if there is any. Nothing is written."""
+        """Check every page, index entry and reference of the file; opening it checked the pages alone.
+
+        Raises
+        ------
+        StoreError
+            If there is any damage. Nothing is written.
+        """
         self._file.check()
+
+    def backup(self, path: str | os.PathLike[str]) -> Path:
+        """Copy the store to another file, whole and consistent, also while a sampler writes to it.
+
+        A plain copy of the file would miss what is still in the log beside it.
+
+        Parameters
+        ----------
+        path
+            The copy; must not exist yet.
+
+        Returns
+        -------
+        Path
+            The copy, absolute.
+
+        Raises
+        ------
+        StoreError
+            If there is such a file already, or it cannot be written; there is no half copy then.
+        """
+        target = Path(path).resolve()
+        if target.exists():
+            raise StoreError(f"{target} exists already; choose another name for the copy")
+        self._file.copy_to(target)
+        return target
 
     def append(self, *polls: Poll) -> None:
         """Write polls; when this returns they are on the disk.
@@ -121,30 +157,39 @@ class SampleStore:
             If they could not be written: disk full, file read-only, file gone. What was there before is untouched.
         """
         waiting = _Waiting(polls)
-        self._queue.append(waiting)
-        with self._file.writing:
-            if not waiting.written:
-                self._commit([self._queue.popleft() for _ in range(len(self._queue))])
+        if threading.current_thread() is threading.main_thread():
+            # Ctrl-C is raised in this thread, anywhere: it must not hit polls of others.
+            self._commit([waiting])
+        else:
+            self._queue.append(waiting)
+            with self._file.writing:
+                if not waiting.written:
+                    self._commit([self._queue.popleft() for _ in range(len(self._queue))])
         if waiting.error is not None:
             raise waiting.error
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, **options: float) -> Iterator[sqlite3.Connection]:
         try:
-            with self._file.transaction() as connection:
+            with self._file.transaction(**options) as connection:
                 yield connection
         except BaseException:
             self._codes.clear()  # numbers given in this transaction are void
             raise
 
     def _commit(self, batch: list[_Waiting]) -> None:
-        error = None
+        error, has_begun = None, False
         try:
             with self._transaction() as connection:
+                has_begun = True
                 rows = [self._row(connection, poll) for waiting in batch for poll in waiting.polls]
                 connection.executemany(_INSERT, rows)
-        except StoreError as failure:
+        except Exception as failure:  # noqa: BLE001  raised in the thread whose polls they are
             error = failure
+        if error is not None and has_begun and len(batch) > 1:
+            for waiting in batch:  # one that cannot be written must not take the others with it
+                self._commit([waiting])
+            return
         for waiting in batch:
             waiting.error = error
             waiting.written = True
@@ -174,7 +219,9 @@ class SampleStore:
         if code is None:
             connection.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (value,))  # noqa: S608  our names
             found = connection.execute(f"SELECT rowid FROM {table} WHERE {column} = ?", (value,))  # noqa: S608
-            code = self._codes[table, value] = int(found.fetchone()[0])
+            code = int(found.fetchone()[0])
+            if len(self._codes) < _MOST_CODES and len(value) <= _LONGEST_CODED:
+                self._codes[table, value] = code
         return code
 
     def append_samples(self, samples: pd.DataFrame) -> int:
@@ -256,14 +303,14 @@ class SampleStore:
     def release(self, job_ids: Iterable[str]) -> None:
         """Note that this process no longer samples these jobs.
 
-        What cannot be written (the disk is full) is no error: a note of a process that has gone, or no longer samples
-        the job, holds nobody up.
+        What cannot be written at once (the disk is full, another process holds the file) is no error: a note of a
+        process that has gone, or no longer samples the job, holds nobody up.
         """
         query = "DELETE FROM watches WHERE process = ? AND job = (SELECT job FROM jobs WHERE job_id = ?)"
         freed = [(os.getpid(), job_id) for job_id in job_ids]
         if freed:
             _CLAIMED.difference_update((self.path, job_id) for _, job_id in freed)
-            with contextlib.suppress(StoreError), self._transaction() as connection:
+            with contextlib.suppress(StoreError), self._transaction(wait_s=0.3) as connection:
                 connection.executemany(query, freed)
 
     def read_samples(self, job_ids: JobIds = None, *, since: Time = None, until: Time = None) -> pd.DataFrame:

@@ -19,7 +19,13 @@ from mops_analysis.errors import StoreError
 APPLICATION_ID = 0x6D6F7073
 SCHEMA_VERSION = 1
 
-_BUSY_TIMEOUT_S = 10.0
+#: How each version becomes the next. A release that changes the tables adds its statements here, and leaves a store of
+#: the version before in the tests.
+MIGRATIONS: dict[int, tuple[str, ...]] = {}
+
+_LONGEST_WAIT_S = 10.0
+# Python hears of Ctrl-C between two calls of SQLite, not within one.
+_ONE_WAIT_S = 0.1
 
 # Rows are appended in the order of commit and found by scanning: an index on (job, time) would cost a hundred times
 # more bytes written per poll than the poll has. Words (outcomes, statuses) and job ids are held once.
@@ -70,6 +76,11 @@ class StoreFile:
     ------
     StoreError
         If the file is damaged, is no sample store, or was made by a newer release. It is left as it is.
+
+    Notes
+    -----
+    A store of an earlier release is brought up to date when it is opened, in one transaction; a copy of it as it was
+    is put beside it first.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -78,28 +89,65 @@ class StoreFile:
         self.path = Path(path).resolve()
         self.writing = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._is_closing = False
+        is_current = False
         if self.path.exists() and self.path.stat().st_size > 0:
             self._check_header()
-            self.check()
-        else:
+            is_current = self._check_content() == SCHEMA_VERSION
+        if not is_current:
             with self.transaction():
                 pass
 
     def close(self) -> None:
         """Close the file; what was in the log moves into it, so that the one file can be copied. May be repeated."""
+        self._is_closing = True  # who waits for another process gives up
         with self.writing:
             if self._connection is not None:
                 with contextlib.suppress(sqlite3.Error):  # a reader may hold the log: then it simply stays
                     self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._connection.close()
                 self._connection = None
+            self._is_closing = False
 
     def check(self) -> None:
-        """Check the whole file for damage; raise StoreError if there is any. Nothing is written."""
+        """Check every page, every index entry and every reference; raise StoreError if one is wrong."""
         with self.reading() as connection:
-            problems = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
-        if problems != ["ok"]:
-            raise StoreError(f"{self.path} is damaged: {problems[0]}; restore a copy, or choose another file")
+            self._refuse_if_damaged(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+            broken = connection.execute("PRAGMA foreign_key_check").fetchone()
+        if broken is not None:
+            self._refuse_if_damaged(f"row {broken[1]} of {broken[0]} refers to a row of {broken[2]} that is missing")
+
+    def copy_to(self, target: Path) -> None:
+        """Copy the store as it is now to another file, while others write; the copy appears when it is whole."""
+        partial = target.with_name(f"{target.name}.partial")
+        _remove(partial)  # what a killed copy left
+        try:
+            with self.reading() as source, _errors(target), contextlib.closing(sqlite3.connect(partial)) as copy:
+                source.backup(copy)
+                copy.execute("DELETE FROM watches")  # nobody samples into the copy
+                copy.commit()
+            partial.replace(target)
+        finally:
+            _remove(partial)
+
+    def _check_content(self) -> int:
+        # The version again: the header's may be the one before, while the newer one is still in the log.
+        with self.reading() as connection:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            self._refuse_if_newer(version)
+            self._refuse_if_damaged(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return version
+
+    def _refuse_if_damaged(self, finding: str) -> None:
+        if finding != "ok":
+            raise StoreError(f"{self.path} is damaged: {finding}; restore a copy, or choose another file")
+
+    def _refuse_if_newer(self, version: int) -> None:
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path} was made by a newer release (store version {version}, this one reads up to "
+                f"{SCHEMA_VERSION}); upgrade mops_analysis"
+            )
 
     def _check_header(self) -> None:
         # The bytes are read without SQLite, which might touch the file: a foreign one must stay as it is.
@@ -110,17 +158,12 @@ class StoreFile:
             raise StoreError(f"{self.path} cannot be read: {error.strerror}") from None
         if header[:16] != b"SQLite format 3\0" or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
             raise StoreError(f"{self.path} is not a sample store; choose another file name")
-        version = int.from_bytes(header[60:64], "big")
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{self.path} was made by a newer release (store version {version}, this one reads up to "
-                f"{SCHEMA_VERSION}); upgrade mops_analysis"
-            )
+        self._refuse_if_newer(int.from_bytes(header[60:64], "big"))
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Give a connection that sees the store as it is now, unchanged until the end of the block."""
-        with self._errors(), contextlib.closing(self._read_only()) as connection:
+        with _errors(self.path), contextlib.closing(self._read_only()) as connection:
             yield connection
 
     def _read_only(self) -> sqlite3.Connection:
@@ -137,56 +180,87 @@ class StoreFile:
         return connection
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, wait_s: float = _LONGEST_WAIT_S) -> Iterator[sqlite3.Connection]:
         """Give a connection to write with; at the end of the block all of it is on the disk, or none.
 
-        IMMEDIATE: a transaction that begins as a reader may fail to become a writer whatever the busy timeout.
+        IMMEDIATE: a transaction that begins as a reader may fail to become a writer whatever the busy timeout. Others
+        that write, threads or processes, are waited for no longer than `wait_s`.
         """
-        with self.writing, self._errors():
-            if self._connection is None:
-                self._connection = self._open()
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        if not self.writing.acquire(timeout=wait_s):
+            raise StoreError(f"{self.path}: another thread is writing")
+        try:
+            with _errors(self.path):
+                if self._connection is None:
+                    self._connection = self._open(wait_s)
+                self._execute(self._connection, "BEGIN IMMEDIATE", wait_s)
+                try:
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+        finally:
+            self.writing.release()
 
-    def _open(self) -> sqlite3.Connection:
-        connection = self._connect("mode=rwc")
+    def _execute(self, connection: sqlite3.Connection, statement: str, wait_s: float) -> None:
+        for last in reversed(range(max(1, round(wait_s / _ONE_WAIT_S)))):
+            try:
+                connection.execute(statement)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or not last or self._is_closing:
+                    raise
+            else:
+                return
+
+    def _open(self, wait_s: float) -> sqlite3.Connection:
+        connection = self._connect("mode=rwc", _ONE_WAIT_S)
         try:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
             # Tables first, log second: so the file is recognisable even if the process dies in between.
-            connection.execute("BEGIN IMMEDIATE")
-            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in _CREATE:
-                    connection.execute(statement)
+            self._execute(connection, "BEGIN IMMEDIATE", wait_s)
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            self._refuse_if_newer(version)
+            for statement in _CREATE if version == 0 else self._migration(version):
+                connection.execute(statement)
             connection.execute("COMMIT")
-            connection.execute("PRAGMA journal_mode=WAL")
+            self._execute(connection, "PRAGMA journal_mode=WAL", wait_s)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
+    def _migration(self, version: int) -> list[str]:
+        if version == SCHEMA_VERSION:
+            return []
+        self.copy_to(self.path.with_name(f"{self.path.stem}.version-{version}{self.path.suffix}"))
+        steps = [statement for each in range(version, SCHEMA_VERSION) for statement in MIGRATIONS[each]]
+        return [*steps, f"PRAGMA user_version = {SCHEMA_VERSION}"]
+
+    def _connect(self, mode: str, timeout_s: float = _LONGEST_WAIT_S) -> sqlite3.Connection:
         # As a URI that Python has quoted: a path such as "q?mode=memory.db" means just that file.
         return sqlite3.connect(
             f"{self.path.as_uri()}?{mode}",
             uri=True,
-            timeout=_BUSY_TIMEOUT_S,
+            timeout=timeout_s,
             isolation_level=None,
             check_same_thread=False,
         )
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self.path}: {error}; {_cure(error)}") from None
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        with contextlib.suppress(OSError):
+            Path(f"{path}{suffix}").unlink()
+
+
+@contextlib.contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{path}: {error}; {_cure(error)}") from None
 
 
 def _cure(error: sqlite3.DatabaseError) -> str:
