@@ -146,11 +146,11 @@ def _connect(host: str, port: int) -> socket.socket:
 class _FinalResponse(http.client.HTTPResponse):
     # RFC 9110, 15.2: interim replies (103 Early Hints) come before the final one. http.client skips 100 alone, takes
     # the next for the final one, and every later reply would answer the request before.
-    def begin(self) -> None:
-        super().begin()
+    def begin(self, **limits: Any) -> None:  # newer Pythons pass a limit of headers
+        super().begin(**limits)
         while 102 <= self.status <= 199:
             self.headers = self.msg = None  # type: ignore[assignment]  # what makes begin() read on
-            super().begin()
+            super().begin(**limits)
 
 
 class _Connection(HTTPConnection):
