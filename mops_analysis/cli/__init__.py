@@ -91,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_chart(commands)
     _add_report(commands)
     _add_export(commands)
+    _add_store(commands)
     _add_simulate(commands)
     _add_demo(commands)
     _add_lab(commands)
@@ -184,6 +185,16 @@ def _add_export(commands: _Commands[_Parser]) -> None:
     )
     command.add_argument("--what", choices=TABLES, default="samples", help="which table (%(default)s)")
     command.add_argument("--window", default="2min", help="width of the throughput and failure window (%(default)s)")
+
+
+def _add_store(commands: _Commands[_Parser]) -> None:
+    command = _add(commands, "store", "store", "check a sample store, or copy it while it is written to")
+    acts = command.add_subparsers(metavar="ACT", required=True, dest="act")
+    check = acts.add_parser("check", help="look for damage, and count what is in it", description="Look for damage.")
+    check.add_argument("store", metavar="FILE", help="the store")
+    backup = acts.add_parser("backup", help="copy it, whole, also while a sampler runs", description="Copy a store.")
+    backup.add_argument("store", metavar="FILE", help="the store")
+    backup.add_argument("to", metavar="TO", help="the copy; must not exist yet")
 
 
 def _add_simulate(commands: _Commands[_Parser]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from types import FrameType
 from typing import NoReturn
 
-from mops_analysis.cli import BAD_END, OK, exit_code_of
+from mops_analysis.cli import BAD_END, INTERRUPTED, OK, exit_code_of
 from mops_analysis.client import JobStatusClient
 from mops_analysis.sampler import Outcome, Sampler
 from mops_analysis.schema import GOOD_STATUSES, status_word
@@ -22,11 +22,13 @@ from mops_analysis.store import SampleStore
 # What an analyst must hear of first when several jobs end in different ways.
 _MOST_URGENT = (3, 4, 6, 130, 5, 7, 0)
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Sample, show, and print one JSON object per job."""
     with (
-        _terminated_like_interrupted(),
+        _interruptible(),
         SampleStore(arguments.store) as store,
         JobStatusClient.from_env(
             deadline_s=arguments.deadline, read_timeout_s=min(arguments.read_timeout, arguments.deadline)
@@ -41,27 +43,36 @@ def run(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             pass  # what was seen is printed all the same
         finally:
+            _ignore_signals()
             sampler.stop()
         outcomes = sampler.outcomes()
         for outcome in outcomes:
-            print(json.dumps(_as_json(outcome), ensure_ascii=False))
+            print(json.dumps(_as_json(outcome)))
         sys.stdout.flush()
         if sampler.error is not None:
             raise sampler.error
     codes = [_exit_code(outcome, fail_on_review=arguments.fail_on_review) for outcome in outcomes]
-    return min(codes, key=_MOST_URGENT.index)
+    return min(codes, key=_MOST_URGENT.index, default=INTERRUPTED)
 
 
 @contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
+def _interruptible() -> Iterator[None]:
+    # SIGTERM is taken like Ctrl-C.
     def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    # A second Ctrl-C does not cut short what takes less than a second anyway.
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _exit_code(outcome: Outcome, *, fail_on_review: bool) -> int:
@@ -118,11 +129,16 @@ class _Lines:
 
 
 def _state(outcome: Outcome) -> str:
-    word = "" if outcome.status is None else status_word(outcome.status.status)
+    word = "" if outcome.status is None else _shown(status_word(outcome.status.status))
     if outcome.outcome not in ("running", "ended"):
         word = f"{outcome.outcome.replace('_', ' ')}, last status {word}" if word else outcome.outcome
     fault = "" if outcome.fault is None else f"{outcome.fault}: {outcome.detail}"
     return ", ".join(part for part in (word, fault) if part) or "waiting for the first reply"
+
+
+def _shown(text: str) -> str:
+    # Control characters could steer the terminal.
+    return "".join(letter if letter.isprintable() else " " for letter in text[:60])
 
 
 def _counts(outcome: Outcome) -> str:

@@ -1,0 +1,32 @@
+"""`mops store`: check a sample store, or copy it while it is written to."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mops_analysis.cli import OK
+from mops_analysis.errors import StoreError
+from mops_analysis.store import SampleStore
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check or copy, and print what there is."""
+    path = Path(arguments.store)
+    if not path.is_file():
+        raise StoreError(f"{path}: there is no such file")
+    with SampleStore(path) as store:
+        if arguments.act == "backup":
+            print(store.backup(arguments.to))
+            return OK
+        store.check()
+        jobs = store.jobs()
+    polls, samples = jobs["polls"].sum(), jobs["samples"].sum()
+    print(f"{path}: sound; {polls:,} polls, {samples:,} samples, {len(jobs):,} jobs")
+    if len(jobs):
+        print(f"from {_text(jobs['first_sampled_at'].min())} to {_text(jobs['last_sampled_at'].max())}")
+    return OK
+
+
+def _text(time: object) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
