@@ -24,10 +24,14 @@ from mops_analysis.charts import (
     clock,
     lines,
     palette,
+    plot_comparison,
     plot_eta,
     plot_failure_rate,
+    plot_failures_by_job,
+    plot_heatmap,
     plot_progress,
     plot_throughput,
+    plot_timeline,
 )
 from mops_analysis.errors import ConfigurationError, SchemaError
 
@@ -615,6 +619,107 @@ def test_every_word_stays_inside_the_figure(plot):
         for text in [*ax.texts, ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label]:
             box = text.get_window_extent()
             assert box.width == 0 or (box.x0 >= 0 and box.x1 <= whole.x1 and box.y0 >= 0 and box.y1 <= whole.y1), text
+
+
+def summary_frame(**columns):
+    """Build what `summary` returns: two jobs, of which the second runs."""
+    moments = {
+        "first_sampled_at": [0, 60],
+        "started_before": [10, 70],
+        "last_sampled_at": [100, 130],
+        "eta": [np.nan, 190],
+    }
+    times = {name: START + pd.to_timedelta(seconds, unit="s") for name, seconds in moments.items()}
+    rates = {"failure_rate": [0.1, 0.5], "failure_rate_low": [0.05, 0.4], "failure_rate_high": [0.2, 0.6]}
+    statuses = {"status": ["cancelled", "in_progress"], "terminal": [True, False]}
+    return pd.DataFrame({"job_id": ["a", "b"], **statuses, **times, **rates} | columns)
+
+
+def test_a_job_is_compared_with_those_that_ended_well():
+    """Two others took 40 s and 80 s: half of their way is usually done after 30 s."""
+    others = [
+        samples_at(np.arange(5) * step, range(0, 125, 25), job_id=f"o{step}", status="completed") for step in (10, 20)
+    ]
+    failed = samples_at([0, 10], [0, 50], job_id="failed", status="failed")
+    late = samples_at([0, 10], [50, 100], job_id="late", status="completed")
+    samples = pd.concat([STEADY, *others, failed, late]).astype({"job_id": "string"})
+    ax = plot_comparison(samples, "job-1")
+    assert len([line for line in ax.lines if line.get_label() == "others"]) == 2
+    median = drawn(ax, "median")
+    assert np.interp(50, median.get_ydata(), median.get_xdata()) == pytest.approx(30, abs=1e-3)
+    assert alt_text(ax) == "Comparison: job-1 40 % done after 40 s, in_progress; the median of 2 others took 1 m."
+
+
+def test_a_comparison_needs_the_job():
+    """The error names it."""
+    with pytest.raises(SchemaError, match="'nobody'.*1 jobs"):
+        plot_comparison(STEADY, "nobody")
+
+
+def test_failures_by_job_are_sorted_and_flagged():
+    """The worst is on top; it is red only where its whole interval lies above the baseline."""
+    ax = plot_failures_by_job(summary_frame(), baseline=(0.1, 0.05, 0.2))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    assert drawn(ax, "above baseline").get_xydata().tolist() == [[0.5, 1]]
+    assert drawn(ax, "jobs").get_xydata().tolist() == [[0.1, 0]]
+    assert "5.0× baseline" in texts(ax)
+
+
+def test_the_usual_rate_is_taken_from_five_jobs_or_more():
+    """Of fewer, nothing is usual."""
+    assert not [line for line in plot_failures_by_job(summary_frame()).lines if line.get_label() == "baseline"]
+    five = pd.concat([summary_frame()] * 3).assign(job_id=list("abcdef"))
+    assert drawn(plot_failures_by_job(five), "baseline").get_xdata()[0] == pytest.approx(0.3)
+
+
+def test_a_timeline_has_a_bar_per_job_and_a_tail_to_the_forecast():
+    """Waiting is an outline, running a bar, the forecast a pale tail; the first job is on top."""
+    ax = plot_timeline(summary_frame(), tz="UTC")
+    start = clock.days_of(pd.Series([START]))[0]
+    bars = {(p.get_label(), round(p.get_y() + 0.32)): p for p in ax.patches}
+    spans = {
+        key: np.round((np.array([p.get_x(), p.get_x() + p.get_width()]) - start) * 86_400).tolist()
+        for key, p in bars.items()
+    }
+    assert spans == {
+        ("waiting", 1): [0, 10],
+        ("cancelled", 1): [10, 100],
+        ("waiting", 0): [60, 70],
+        ("in_progress", 0): [70, 130],
+        ("forecast", 0): [130, 190],
+    }
+    assert bars["cancelled", 1].get_hatch()
+    assert to_hex(bars["in_progress", 0].get_facecolor()) == palette.LIGHT.status["in_progress"]
+
+
+def test_a_heat_map_shows_each_period_against_the_jobs_own_median():
+    """1, 2, 4 items/s around a median of 2: -1, 0 and 1; the first and last period are left out, and none is blank."""
+    rates = [9, 1, 2, 4, 2, 9]
+    periods = START + pd.to_timedelta(np.arange(6) * 600, unit="s")
+    frame = pd.DataFrame({"job_id": "a", "period_start": periods, "items_per_s": np.array(rates, dtype=float)})
+    ax = plot_heatmap(frame.drop(index=4), tz="UTC")
+    (mesh,) = ax.collections
+    drawn_ratios = np.ma.filled(mesh.get_array(), np.nan).ravel()
+    np.testing.assert_allclose(drawn_ratios, [np.nan, -1, 0, 1, np.nan, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("plot", "frame"),
+    [(plot_failures_by_job, summary_frame()), (plot_timeline, summary_frame())],
+    ids=["failures_by_job", "timeline"],
+)
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_any_number_of_rows_is_drawn(plot, frame, count):
+    """None, one, or more than there is room for: the axes stay labelled, and what is left out is said."""
+    many = (
+        pd.concat([frame.tail(1)] * count).assign(job_id=[f"{i:03d}$\\x{{" for i in range(count)])
+        if count
+        else frame[:0]
+    )
+    ax = plot(many)
+    ax.figure.canvas.draw()
+    assert ax.get_xlabel()
+    assert (f"of {count:,} jobs" in texts(ax)) == (count == 100)
 
 
 def dark(ax):

@@ -31,6 +31,7 @@ PANELS_MOST = 24
 
 _WIDTH, _HEIGHT = 9.2, 4.5  # inches
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.85, 1.65, 0.95, 0.62  # margins in inches: room for words, so nothing need be measured
+_NAMES = 1.85  # left margin [inches] where each row has a name
 _DPI = 100
 _TEXT = 8.5
 
@@ -71,20 +72,40 @@ def alt_text(ax: Axes) -> str:
     return str(ax.get_label())
 
 
-def new_axes(theme: Theme, *, width: float = _WIDTH, height: float = _HEIGHT) -> Axes:
+def new_axes(theme: Theme, *, width: float = _WIDTH, height: float = _HEIGHT, left: float = _LEFT) -> Axes:
     """Make a figure of its own of a size [inches], unknown to pyplot, with fixed margins."""
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=theme.paper)
     FigureCanvasAgg(figure)
-    place = (_LEFT / width, _BOTTOM / height, 1 - (_LEFT + _RIGHT) / width, 1 - (_TOP + _BOTTOM) / height)
+    place = (left / width, _BOTTOM / height, 1 - (left + _RIGHT) / width, 1 - (_TOP + _BOTTOM) / height)
     return figure.add_axes(place, axes_class=ChartAxes)
 
 
 def open_axes(ax: Axes | None, theme: Theme) -> Axes:
     """Return the Axes to draw on, dressed in the theme: the caller's, or new ones."""
-    ax = new_axes(theme) if ax is None else ax
+    return _opened(new_axes(theme) if ax is None else ax, theme)
+
+
+def open_rows(ax: Axes | None, rows: int, theme: Theme) -> Axes:
+    """Return the Axes for a chart of one row per job: the caller's, or new ones with room for that many names."""
+    height = min(max(0.22 * rows, 1.5), 12.0) + _TOP + _BOTTOM
+    return _opened(new_axes(theme, height=height, left=_NAMES) if ax is None else ax, theme)
+
+
+def _opened(ax: Axes, theme: Theme) -> Axes:
     ax.figure.set_facecolor(theme.paper)
     dress(ax, theme)
     return ax
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Name the rows 0, 1, … in letters that fit; where none fit, say only how many rows there are."""
+    points = ax.get_window_extent().height * 72 / ax.figure.dpi / max(len(names), 1)
+    ax.tick_params(axis="y", length=0, labelsize=min(8.0, 0.85 * points))
+    if points < 5:
+        ax.set_yticks([])
+        ax.set_ylabel(f"{len(names):,} jobs")
+        return
+    ax.set_yticks(range(len(names)), [elided(name, 26) for name in names], parse_math=False)
 
 
 def dress(ax: Axes, theme: Theme) -> None:

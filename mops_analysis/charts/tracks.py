@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,7 +68,18 @@ class Track:
 
 
 def check_metric(frame: pd.DataFrame, columns: Sequence[str], maker: str) -> None:
-    """Refuse a frame that the metric `maker` did not return.
+    """Refuse a frame of one row per sample that the metric `maker` did not return.
+
+    Raises
+    ------
+    SchemaError
+        As `check_frame`.
+    """
+    check_frame(frame, ("job_id", "sampled_at", *columns), maker)
+
+
+def check_frame(frame: pd.DataFrame, columns: Sequence[str], maker: str) -> None:
+    """Refuse a frame that `maker` did not return.
 
     Raises
     ------
@@ -78,13 +88,15 @@ def check_metric(frame: pd.DataFrame, columns: Sequence[str], maker: str) -> Non
     """
     if not isinstance(frame, pd.DataFrame):
         raise SchemaError(f"expected the frame that {maker} returns, got {type(frame).__name__}")
-    missing = [name for name in ("job_id", "sampled_at", *columns) if name not in frame.columns]
+    missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise SchemaError(f"column {missing[0]!r} is missing; pass the frame that {maker} returns")
-    if not isinstance(frame["sampled_at"].dtype, pd.DatetimeTZDtype):
+    times = {"sampled_at", "first_sampled_at", "last_sampled_at", "started_before", "period_start", "eta"}
+    naive = [name for name in columns if name in times and not isinstance(frame[name].dtype, pd.DatetimeTZDtype)]
+    if naive:
         raise SchemaError(
-            "column 'sampled_at': expected times with a zone, got naive ones; "
-            "say which zone they are in: frame['sampled_at'].dt.tz_localize('UTC')"
+            f"column {naive[0]!r}: expected times with a zone, got naive ones; "
+            f"say which zone they are in: frame[{naive[0]!r}].dt.tz_localize('UTC')"
         )
 
 
@@ -111,15 +123,19 @@ def tracks_of(frame: pd.DataFrame, *, x: str = "clock") -> tuple[list[Track], st
         unit, scale = clock.elapsed_unit(max((float(times[-1] - times[0]) for times in days), default=0.0))
         origins = [float(times[0]) for times in days]
     tracks = [
-        Track(job_id, _name(job_id, part), part, times, (times - origin) * scale, gap_starts(times), origin, scale)
+        Track(
+            job_id, names_of(part.tail(1))[0], part, times, (times - origin) * scale, gap_starts(times), origin, scale
+        )
         for (job_id, part), times, origin in zip(parts, days, origins, strict=True)
     ]
     return tracks, unit
 
 
-def _name(job_id: str, part: pd.DataFrame) -> str:
-    label: Any = part["label"].iloc[-1] if "label" in part.columns else None
-    return job_id if label is None or pd.isna(label) else str(label)
+def names_of(jobs: pd.DataFrame) -> list[str]:
+    """Return what the reader is shown of each row's job: its `label`, else its id."""
+    labels = jobs["label"] if "label" in jobs.columns else jobs["job_id"]
+    pairs = zip(jobs["job_id"], labels, strict=True)
+    return [str(job_id) if pd.isna(label) else str(label) for job_id, label in pairs]
 
 
 def elided(name: str, most: int) -> str:
