@@ -87,6 +87,9 @@ GOOD_STATUSES = frozenset({"completed", "completed_with_warnings"})
 #: The status of a job that is being worked on: only then do its clock and its forecast run.
 RUNNING_STATUS = "in_progress"
 
+#: The status of a job that waits for its turn, and of one that waits for a human: it may do so for days.
+PENDING_STATUS, REVIEW_STATUS = "pending", "awaiting_review"
+
 #: Terminal statuses of jobs that went through all their items, some of which may have failed.
 FINISHED_STATUSES = GOOD_STATUSES | {"partial_success"}
 

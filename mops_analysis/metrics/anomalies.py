@@ -186,7 +186,7 @@ def _stalls(block: Arrays, clock: RateClock) -> Events:
     moved[block.first] = True
     since = np.maximum.accumulate(np.where(moved, np.arange(len(moved)), 0))
     quiet = clock.running - clock.running[since]
-    waits = block.is_status({"pending", *IDLE_STATUSES})
+    waits = block.is_status({schema.PENDING_STATUS, *IDLE_STATUSES})
     rows = np.flatnonzero((quiet > np.repeat(limit, np.diff(block.edges))) & ~waits)
     begin, nth = np.unique(since[rows], return_index=True)
     last = np.append(nth[1:], len(rows)) - 1

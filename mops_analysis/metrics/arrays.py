@@ -214,7 +214,7 @@ class Arrays:
             back = np.empty_like(self.order)
             back[self.order] = np.arange(len(self.order))
             results = {name: pd.Series(values, copy=False).take(back).array for name, values in columns.items()}
-        label = {"label": self.samples["label"]} if "label" in self.samples else {}
+        label = {"label": self.samples["label"].copy()} if "label" in self.samples else {}
         columns = {**{name: keys[name] for name in names}, **results, **label}
         return pd.DataFrame(columns, index=self.samples.index, copy=False)
 

@@ -40,7 +40,7 @@ from mops_analysis.metrics.arrays import (
 from mops_analysis.metrics.counting import Work, includes_failed, work
 
 #: The rate clock stands still from a sample in one of these to the next sample.
-IDLE_STATUSES = schema.TERMINAL_STATUSES | {"awaiting_review"}
+IDLE_STATUSES = schema.TERMINAL_STATUSES | {schema.REVIEW_STATUS}
 
 # Shares of an increment are rounded to this: floats then add up exactly, in any order, up to 2^23 (8 million) items.
 _SHARE = 2.0**-30
