@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from mops_analysis.dashboard import JobPicker
+from mops_analysis import schema
+from mops_analysis.client import JobStatusClient
+from mops_analysis.dashboard import JobPicker, LiveView, dashboard
+from mops_analysis.dashboard.follow import Follower
+from mops_analysis.dashboard.panels import Settings, numbers
 from mops_analysis.dashboard.picker import MAX_SHOWN
-from mops_analysis.errors import SchemaError
+from mops_analysis.errors import ConfigurationError, SchemaError
+from mops_analysis.simulator import Simulator
+from mops_analysis.store import SampleStore
 
 
 def summary(**columns: list[object]) -> pd.DataFrame:
@@ -260,3 +270,225 @@ def test_no_jobs() -> None:
     picker.select("acme")
     assert picker.selected == ()
     assert "0 of 0 jobs match" in picker._count.value
+
+
+def started(minutes: int) -> pd.Timestamp:
+    """So many minutes after two o'clock."""
+    return pd.Timestamp("2026-11-18T14:00Z") + pd.Timedelta(minutes=minutes)
+
+
+def samples_of(job_id: str, minutes: range, *, status: str = "in_progress", failed: int = 0) -> pd.DataFrame:
+    """A job that finishes ten items a minute of one hundred; the last sample has the status."""
+    return schema.to_frame(
+        {
+            "job_id": job_id,
+            "sampled_at": started(minute),
+            "status": status if minute == minutes[-1] else "in_progress",
+            "progress_percentage": 10 * minute,
+            "processed_items": 10 * minute,
+            "total_items": 100,
+            "failed_items": failed,
+            "latency_s": 0.1,
+        }
+        for minute in minutes
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SampleStore]:
+    """A store with a running job and one that ended well."""
+    with SampleStore(tmp_path / "samples.db") as opened:
+        opened.append_samples(samples_of("job-1", range(6)))
+        opened.append_samples(samples_of("job-2", range(11), status="completed"))
+        yield opened
+
+
+@pytest.fixture
+def view(store: SampleStore) -> Iterator[LiveView]:
+    """A view of it that has drawn once."""
+    with dashboard(store, key="test", labels={"job-1": "Acme"}, refresh_s=0.02, tz="UTC") as opened:
+        until(lambda: all(chart.value for chart in opened._charts))
+        yield opened
+
+
+def until(is_so: Callable[[], object], timeout_s: float = 10.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_following_a_store(store: SampleStore) -> None:
+    """Only what is new is read, and only the jobs that moved are summarised again."""
+    follower = Follower(store)
+    assert follower.read()
+    assert len(follower.samples) == 17
+    assert not follower.read()
+    store.append_samples(samples_of("job-1", range(6, 8)))
+    store.append_samples(samples_of("job-3", range(1)))
+    assert follower.read()
+    assert follower.summary.set_index("job_id")["samples"].to_dict() == {"job-1": 8, "job-2": 11, "job-3": 1}
+    assert follower.samples.groupby("job_id")["sampled_at"].max()["job-1"] == started(7)
+    pd.testing.assert_frame_equal(follower.samples, store.read_samples())
+
+
+def test_following_a_store_that_is_given_older_samples(store: SampleStore) -> None:
+    """Samples from a file, older than those read already, are read as well."""
+    store.append_samples(samples_of("job-3", range(5, 8)))
+    follower = Follower(store)
+    follower.read()
+    store.append_samples(samples_of("job-3", range(5)))
+    follower.read()
+    follower.read()
+    pd.testing.assert_frame_equal(follower.samples, store.read_samples())
+    assert not follower.read()
+
+
+def test_a_new_view(view: LiveView) -> None:
+    """Running jobs first, up to six are chosen, all charts are drawn in a fixed size, each said in words."""
+    assert view.picker.selected == ("job-1", "job-2")
+    assert entries(view.picker)[0].startswith("▶ Acme")
+    for chart in view._charts:
+        assert re.match(
+            r'<figure style="margin:0;width:536px;height:310px"><img alt="[^"]{20,}" width="536"', chart.value
+        )
+    assert "live · last sample 14:10:00 UTC" in view._status.value
+    assert "Acme" in view._charts[0].value
+
+
+def test_nothing_is_drawn_when_nothing_came(view: LiveView, store: SampleStore) -> None:
+    """The charts change with a new sample, and not before."""
+    drawn: list[object] = []
+    view._charts[0].observe(drawn.append, "value")
+    before = view._status.value
+    until(lambda: view._status.value != before)  # it went on looking, as the seconds since the last sample show
+    assert drawn == []
+    store.append_samples(samples_of("job-1", range(6, 7)))
+    until(lambda: drawn)
+
+
+def test_choosing_redraws(view: LiveView) -> None:
+    """The charts show the chosen jobs, also after the view was stopped."""
+    view.select("completed")
+    until(lambda: "Acme" not in view._charts[1].value)
+    view.stop()
+    view.select("acme")
+    assert "Acme" in view._charts[1].value
+
+
+def test_settings_redraw(view: LiveView) -> None:
+    """A menu changes all charts."""
+    before = view._charts[1].value
+    next(menu for menu in view._menu_row if menu.value == "2min").value = "10min"
+    until(lambda: view._charts[1].value != before)
+
+
+def test_one_view_per_key(view: LiveView, store: SampleStore) -> None:
+    """A second view of the same key stops the first; one of another key does not."""
+    with dashboard(store, key="another", refresh_s=0.02):
+        assert view.running
+    with dashboard(store, key="test", refresh_s=0.02) as second:
+        assert not view.running
+        assert second.running
+
+
+def test_stopping(view: LiveView) -> None:
+    """The thread ends with it, and a second stop does no harm."""
+    view.stop()
+    view.stop()
+    assert not any(thread.name == "mops-dashboard" for thread in threading.enumerate())
+    assert "stopped" in view._status.value
+    view.start()
+    assert view.running
+
+
+def test_a_pause(view: LiveView, store: SampleStore) -> None:
+    """The charts stand still until the view is live again."""
+    view.pause()
+    until(lambda: "paused" in view._status.value)
+    before = view._charts[0].value
+    store.append_samples(samples_of("job-1", range(6, 8)))
+    time.sleep(0.2)
+    assert view._charts[0].value == before
+    view.start()
+    until(lambda: view._charts[0].value != before)
+
+
+def test_waiting_for_the_end(view: LiveView, store: SampleStore) -> None:
+    """`wait` returns whether all jobs have ended."""
+    assert not view.wait(0.05)
+    store.append_samples(samples_of("job-1", range(6, 11), status="failed"))
+    assert view.wait(10)
+    until(lambda: "all jobs have ended" in view._status.value)
+
+
+def test_an_error_in_words(view: LiveView, store: SampleStore, capsys: pytest.CaptureFixture[str]) -> None:
+    """What goes wrong in the thread stands in the status line, nowhere else; the view recovers."""
+    whole = store.path.with_suffix(".away")
+    store.close()
+    store.path.rename(whole)
+    until(lambda: 'role="alert"' in view._status.value)
+    assert re.search(r"StoreError: .*; trying again in \d+ s", view._status.value)
+    whole.rename(store.path)
+    until(lambda: "live" in view._status.value)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_six_numbers(store: SampleStore) -> None:
+    """Each number says what it is, and of what."""
+    store.append_samples(samples_of("job-3", range(3), status="failed", failed=5))
+    follower = Follower(store)
+    follower.read()
+    found = {
+        name: (number, detail)
+        for name, number, detail in numbers(follower.summary, follower.rates("2min"), Settings(tz="UTC"))
+    }
+    assert found["Running"] == ("1", "0 pending")
+    assert found["All done by"][0] == "14:10"
+    assert found["Throughput"][0] == "0.167/s"
+    assert found["Highest failure rate"][0] == "20.00%"
+    assert found["Highest failure rate"][1].startswith("job-3, 95%: ")
+    assert found["Ended"] == ("2", "1 well, 1 not")
+    assert found["Slowest"] == ("job-1", "0.167/s, mean 0.167/s")
+
+
+def test_an_empty_store(tmp_path: Path) -> None:
+    """A view may be there before the first sample."""
+    with SampleStore(tmp_path / "new.db") as opened, dashboard(opened, key="test", refresh_s=0.02) as empty:
+        until(lambda: "no sample yet" in empty._status.value)
+        assert "Error" not in empty._status.value
+        opened.append_samples(samples_of("job-1", range(3)))
+        until(lambda: empty.picker.selected == ("job-1",))
+
+
+def test_sampling_from_the_panel(tmp_path: Path) -> None:
+    """With a client the panel samples what is typed, pauses, resumes, and says what went wrong."""
+    with (
+        Simulator(speed=60, stories=["clean-import", "cancelled"]) as simulator,
+        SampleStore(tmp_path / "samples.db") as opened,
+        JobStatusClient(base_url=simulator.url, token="any") as client,
+        dashboard(opened, client, key="test", job_ids=["clean-import-1"], interval_s=0.1, refresh_s=0.02) as panel,
+    ):
+        row = panel.sampling
+        buttons = {button.description: button for button in row.children if hasattr(button, "click")}
+        until(lambda: re.search(r"sampling 1 of 1 jobs, [1-9]\d* polls", panel._status.value))
+        row.job_ids.value = "cancelled-1, ."
+        buttons["Sample"].click()
+        until(lambda: "job id" in panel._status.value)
+        row.job_ids.value = "cancelled-1"
+        buttons["Sample"].click()
+        until(lambda: len(opened.jobs()) == 2)
+        buttons["Pause sampling"].click()
+        until(lambda: "2 paused" in panel._status.value)
+        polls = int(opened.jobs()["polls"].sum())
+        buttons["Resume"].click()
+        until(lambda: opened.jobs()["polls"].sum() > polls)
+        panel.stop()
+        assert not row.running
+
+
+def test_sampling_needs_a_client(store: SampleStore) -> None:
+    """Job ids without a client are refused."""
+    with pytest.raises(ConfigurationError, match="sampling needs a client"):
+        dashboard(store, key="test", job_ids=["job-1"])

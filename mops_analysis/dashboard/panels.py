@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from mops_analysis import charts, metrics, schema
+from mops_analysis.charts.canvas import number_text
 from mops_analysis.charts.clock import zone_of
 
 
@@ -91,7 +92,11 @@ def numbers(summary: pd.DataFrame, rates: pd.DataFrame, settings: Settings) -> l
     return [
         ("Running", f"{len(running):,}", f"{(jobs['status'] == 'pending').sum():,} pending"),
         _done_by(running, settings),
-        ("Throughput", f"{known['items_per_s'].sum():.3g}/s" if len(known) else _UNKNOWN, "all running jobs together"),
+        (
+            "Throughput",
+            f"{number_text(known['items_per_s'].sum())}/s" if len(known) else _UNKNOWN,
+            "all running jobs together",
+        ),
         _failures(jobs),
         _ended(jobs),
         _slowest(running.merge(known, on="job_id")),
@@ -144,7 +149,11 @@ def _slowest(running: pd.DataFrame) -> tuple[str, str, str]:
     if running.empty:
         return "Slowest", _UNKNOWN, "nothing runs"
     slowest = running.nsmallest(1, "items_per_s").iloc[0]
-    return "Slowest", _name(slowest), f"{slowest['items_per_s']:.3g}/s, mean {slowest['mean_items_per_s']:.3g}/s"
+    return (
+        "Slowest",
+        _name(slowest),
+        f"{number_text(slowest['items_per_s'])}/s, mean {number_text(slowest['mean_items_per_s'])}/s",
+    )
 
 
 def _name(job: Any) -> str:

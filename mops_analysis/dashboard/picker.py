@@ -22,7 +22,7 @@ from mops_analysis.errors import SchemaError
 MAX_SHOWN = 200
 
 _BAR_CELLS = 6
-_NAME_CELLS = 26
+_NAME_CELLS = 24
 _BLANK = "\u00a0"  # a list entry swallows plain blanks
 _INVISIBLE = "\u200b"  # makes equal entries differ: the list widget tells its entries apart by their text
 
@@ -31,6 +31,8 @@ _STYLE = """<style>
 .mops-jobs select { font-family: var(--jp-code-font-family, monospace); font-size: 12px; padding: 2px; }
 .mops-jobs option { padding: 3px 4px; }
 .mops-chip { font-size: 12px; border-radius: 10px; line-height: 20px; height: 22px; }
+.mops-preset { font-size: 12px; padding: 0 7px; height: 24px; line-height: 24px; }
+.mops-card { border: 1px solid var(--jp-border-color2, currentColor); border-radius: 4px; }
 .mops-note { font-size: 12px; line-height: 1.4; color: var(--jp-ui-font-color2, inherit); }
 .mops-note code { font-size: 11px; }
 </style>"""
@@ -86,7 +88,7 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._build()
         super().__init__(
             children=[self.filter, self._chip_row, self._count, self._list, self._buttons, self._call],
-            layout=widgets.Layout(width="372px", flex="0 0 auto", margin="0 8px 0 0"),
+            layout=widgets.Layout(width="356px", flex="0 0 auto", margin="0 8px 0 0"),
         )
         self.selected = tuple(selected)
         self.observe(self._on_selected, "selected")
@@ -307,7 +309,8 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
 
 def _button(name: str, act: Callable[[], None]) -> widgets.Button:
-    button = widgets.Button(description=name, layout=widgets.Layout(width="auto", margin="2px 4px 2px 0"))
+    button = widgets.Button(description=name, layout=widgets.Layout(width="auto", margin="2px 3px 2px 0"))
+    button.add_class("mops-preset")
     button.on_click(lambda _: act())
     return button
 

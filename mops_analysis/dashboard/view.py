@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import html
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mops_analysis.client import JobStatusClient
     from mops_analysis.store import SampleStore
 
-_WIDTH, _HEIGHT = 600, 330  # of one chart [CSS pixels]
+_WIDTH, _HEIGHT = 536, 310  # of one chart [CSS pixels]
 _FIRST_CHOICE = 6  # jobs that one chart can tell apart by colour
 _LONGEST_WAIT_S = 60.0
 _LINGER_S = 30.0  # after the last job has ended, another process may still add one
@@ -156,6 +157,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._pause.on_click(lambda _: self.pause())
         self._stop = widgets.Button(description="Stop", layout=_auto())
         self._stop.on_click(lambda _: self.stop())
+        self._menu_row = self._menus()
         bar = widgets.HBox(
             [
                 widgets.HTML("<b>MerchantOps jobs</b>"),
@@ -170,6 +172,8 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._numbers = widgets.HTML(layout=widgets.Layout(width="auto", min_height="72px", margin="4px 0"))
         place = widgets.Layout(width=f"{_WIDTH + 4}px", height=f"{_HEIGHT + 4}px", overflow="hidden", margin="2px")
         self._charts = [widgets.HTML(layout=place) for _ in panels.CHARTS]
+        for chart in self._charts:
+            chart.add_class("mops-card")
         body = widgets.HBox([self.picker, *self._charts], layout=widgets.Layout(flex_flow="row wrap"))
         super().__init__(children=[bar, *([self.sampling] if self.sampling.children else []), self._numbers, body])
 
@@ -253,10 +257,11 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _follow(self) -> None:
         failures, quiet_s = 0, 0.0
         while not self._stopping.is_set() and quiet_s < _LINGER_S:
-            wait_s = self._refresh_s
+            wait_s, begun = self._refresh_s, time.monotonic()
             try:
                 quiet_s = quiet_s + wait_s if self._refresh() else 0.0
                 failures = 0
+                wait_s = max(wait_s, time.monotonic() - begun)  # leaves half of the time to the other threads
             except Exception as error:  # noqa: BLE001  a thread has no caller: the status line passes it on
                 failures += 1
                 wait_s = min(self._refresh_s * 2.0**failures, _LONGEST_WAIT_S)
