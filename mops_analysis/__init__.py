@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mops_analysis.client import JobStatusClient
     from mops_analysis.credentials import Secret
     from mops_analysis.dashboard import JobPicker, dashboard
+    from mops_analysis.dataset import read_dataset, summarize_dataset, write_dataset
     from mops_analysis.errors import ConfigurationError, MopsError, PollError, SchemaError, StoreError
     from mops_analysis.files import load_example, read_samples
     from mops_analysis.metrics import (
@@ -64,6 +65,9 @@ _HOMES = {
     "summary": "metrics",
     "backtest_summary": "metrics",
     "anomalies": "metrics",
+    "write_dataset": "dataset",
+    "read_dataset": "dataset",
+    "summarize_dataset": "dataset",
     "plot_progress": "charts",
     "plot_throughput": "charts",
     "plot_eta": "charts",
