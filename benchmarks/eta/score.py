@@ -1,0 +1,184 @@
+"""Score `eta` beside five progress bars: `python benchmarks/eta/score.py [testing|fitting] [seed]`.
+
+Scored is each sample of a running job from the third on, once its counter has moved. With d the job's median time
+between samples, x a forecast and y the truth:
+
+- log error |ln((x + d) / (y + d))|;
+- coverage: low - d/2 <= y <= high + d/2; a peer's interval is its forecast times and over 1.6;
+- Winkler score of the interval of ln(x + d): its width, and ten times the distance where it misses;
+- jumpiness: median of |change of the foretold finish| per second between samples.
+
+Each is the mean over a job's samples, then over a kind's jobs (jumpiness: medians), then over the kinds.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import peers
+import stories
+
+from mops_analysis.metrics import eta
+from mops_analysis.metrics.arrays import Arrays
+from mops_analysis.metrics.counting import includes_failed_so_far
+from mops_analysis.metrics.eta import count_work
+
+TRACES = Path(__file__).with_name("traces.csv.gz")
+#: Kinds of recorded work in the fitting part; all others are in the testing part.
+FITTING_TRACES = ("compress", "parsing", "sql_inserts", "plots", "joins", "test_run")
+#: A trace of seconds stands for a job of minutes.
+SLOWER = 60
+PEER_SPREAD = 1.6
+LEVELS = (0.5, 0.8, 0.95)
+
+
+def traces(part: str) -> pd.DataFrame:
+    table = pd.read_csv(TRACES)
+    table = table[table["kind"].isin(FITTING_TRACES) == (part == "fitting")]
+    last = table["job"] != table["job"].shift(-1)
+    frame = pd.DataFrame(
+        {
+            "job_id": "real " + table["job"],
+            "sampled_at": pd.to_datetime(1_760_000_000 * 10**9 + SLOWER * table["ms"] * 10**6, utc=True),
+            "status": np.where(last, "completed", "in_progress"),
+            "progress_percentage": 100 * table["processed"] / table["total"],
+            "processed_items": table["processed"],
+            "total_items": table["total"],
+            "failed_items": table["failed"],
+            "latency_s": 0.1,
+            "kind": "real " + table["kind"],
+        }
+    )
+    return frame.astype({"job_id": "string", "sampled_at": "datetime64[ns, UTC]", "status": "string"})
+
+
+def corpus(part: str, *, seed: int = 0, jobs: int = 24) -> pd.DataFrame:
+    """Samples of one part, sorted, with a column `kind`."""
+    kinds = stories.FITTING if part == "fitting" else stories.TESTING
+    made = stories.make(kinds, jobs=jobs, seed=seed + (1000 if part == "fitting" else 0))
+    frames = [made, traces(part)] if TRACES.exists() else [made]
+    return pd.concat(frames).sort_values(["job_id", "sampled_at"], ignore_index=True)
+
+
+def scored(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """The scored samples with `kind`, `job`, `t`, `truth`, `d`, `share`; and the peers' answers there."""
+    arrays = Arrays.of(samples)
+    running = count_work(arrays, includes_failed_so_far(arrays, "auto"))
+    last = arrays.last
+    finish = (arrays.time_ns[last] + arrays.time_ns[last - 1]) / 2
+    step = pd.Series(np.diff(arrays.time_ns, prepend=0) / 1e9)
+    step[arrays.first] = np.nan
+    d = step.groupby(arrays.job).median().to_numpy()
+    job = arrays.job[running.row]
+    time_ns = arrays.time_ns[running.row]
+    start = arrays.time_ns[arrays.first][job]
+    table = pd.DataFrame(
+        {
+            "row": running.row,
+            "kind": samples["kind"].to_numpy()[running.row],
+            "job": job,
+            "t": (time_ns - start) / 1e9,
+            "truth": (finish[job] - time_ns) / 1e9,
+            "d": d[job],
+            "share": (time_ns - start) / (finish[job] - start),
+        }
+    )
+    keep = (np.arange(len(job)) - np.searchsorted(job, job) >= 2) & (running.u > 0)
+    return table[keep], {name: answer[keep] for name, answer in peers.foretell(running).items()}
+
+
+def judge(table: pd.DataFrame, median: np.ndarray, low: np.ndarray, high: np.ndarray, level: float) -> pd.DataFrame:
+    """One row per job: the four scores."""
+    d, truth = table["d"].to_numpy(), table["truth"].to_numpy()
+    y, m, lo, hi = (np.log(seconds + d) for seconds in (truth, median, low, high))
+    finish = pd.Series(table["t"].to_numpy() + median)
+    change = finish.diff().abs() / table["t"].diff().clip(lower=1e-3).to_numpy()
+    change = np.where(table["job"] == table["job"].shift(), change, np.nan)
+    each = pd.DataFrame(
+        {
+            "kind": table["kind"].to_numpy(),
+            "job": table["job"].to_numpy(),
+            "log_error": np.abs(m - y),
+            "covered": (low - d / 2 <= truth) & (truth <= high + d / 2),
+            "winkler": hi - lo + 2 / (1 - level) * (np.maximum(lo - y, 0) + np.maximum(y - hi, 0)),
+            "jumpiness": change,
+        }
+    )
+    jobs = each.groupby(["kind", "job"])
+    return jobs[["log_error", "covered", "winkler"]].mean().join(jobs[["jumpiness"]].median()).reset_index()
+
+
+def by_kind(jobs: pd.DataFrame) -> pd.DataFrame:
+    kinds = jobs.groupby("kind")
+    return kinds[["log_error", "covered", "winkler"]].mean().join(kinds[["jumpiness"]].median())
+
+
+def score(samples: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
+    """Per method the scores by kind; and the coverage of `eta` by kind, level and share of the time."""
+    table, answers = scored(samples)
+    methods = {
+        name: by_kind(judge(table, answer, answer / PEER_SPREAD, answer * PEER_SPREAD, 0.8))
+        for name, answer in answers.items()
+    }
+    coverage = {}
+    for level in LEVELS:
+        frame = eta(samples, interval=level).iloc[table["row"]]
+        ours = [frame[name].to_numpy() for name in ("remaining_s", "remaining_low_s", "remaining_high_s")]
+        kinds = by_kind(judge(table, *ours, level))
+        coverage[f"{level:.0%}"] = kinds["covered"]
+        if level == 0.8:
+            methods["mops"] = kinds
+            for low, high in ((0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
+                part = ((table["share"] >= low) & (table["share"] < high)).to_numpy()
+                some = by_kind(judge(table[part], *(seconds[part] for seconds in ours), level))
+                coverage[f"80% at {low:.0%}-{high:.0%} of the time"] = some["covered"]
+    return methods, coverage
+
+
+def report(methods: dict[str, pd.DataFrame], coverage: dict[str, pd.Series]) -> str:
+    rivals = [name for name in methods if name != "mops"]
+    errors = pd.DataFrame({name: kinds["log_error"] for name, kinds in methods.items()})
+    covered = methods["mops"]["covered"]
+    shown = errors.round(3)
+    shown["ratio"] = ((errors["mops"] + 0.02) / (errors[rivals].min(axis=1) + 0.02)).round(2)
+    shown["covered"] = (100 * covered).round().astype(int)
+    overall = pd.DataFrame({name: kinds.mean() for name, kinds in methods.items()})
+    best = overall[rivals].min(axis=1)
+    share = overall["mops"] / best
+    jumps = overall.loc["jumpiness", "mops"] / overall.loc["jumpiness", "tqdm"]
+    cover = pd.Series({name: kinds.mean() for name, kinds in coverage.items()})
+    return "\n".join(
+        [
+            "Log error by kind; ratio to the best peer of that kind; share of truths in the 80 % interval",
+            shown.to_string(),
+            "\nOver all kinds",
+            overall.round(3).to_string(),
+            "\nCoverage of eta's intervals [%]",
+            (100 * cover).round(1).to_string(),
+            f"\nlog error    {share['log_error']:.3f} of the best peer's (<= 0.92)",
+            f"worst kind   {shown['ratio'].max():.2f} of its best peer's, {shown['ratio'].idxmax()} (<= 1.25)",
+            f"coverage     {100 * covered.mean():.1f} % (76-88)",
+            f"least        {100 * covered.min():.0f} %, {covered.idxmin()} (>= 50)",
+            f"Winkler      {share['winkler']:.3f} of the best peer's (<= 0.85)",
+            f"jumpiness    {jumps:.3f} of tqdm's (<= 0.5)",
+        ]
+    )
+
+
+def main() -> None:
+    part = sys.argv[1] if len(sys.argv) > 1 else "testing"
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    started = time.monotonic()
+    samples = corpus(part, seed=seed)
+    kinds, jobs = samples["kind"].nunique(), samples["job_id"].nunique()
+    print(f"{part} part, seed {seed}: {kinds} kinds, {jobs} jobs, {len(samples)} samples\n")
+    print(report(*score(samples)))
+    print(f"\n{time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
