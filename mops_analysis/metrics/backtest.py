@@ -164,14 +164,17 @@ def _compare(forecast: Floats, truth: Floats, poll_s: Floats) -> dict[str, Any]:
 
 def _moments(arrays: Arrays, running: Running) -> Iterator[tuple[int, float, int]]:
     """Each finished job's number, share done, and the first running row by which it was done."""
-    for job in np.flatnonzero(_ends(arrays) >= 0).tolist():
-        rows = slice(*np.searchsorted(running.row, [arrays.edges[job], _ends(arrays)[job]]).tolist())
+    ends = _ends(arrays)
+    finished = np.flatnonzero(ends >= 0)
+    starts, stops = (np.searchsorted(running.row, row[finished]) for row in (arrays.first, ends))
+    for job, start, stop in zip(finished.tolist(), starts.tolist(), stops.tolist(), strict=True):
+        rows = slice(start, stop)
         unit = running.head[rows] == running.head[rows][-1:]
         done = np.where(unit, running.work[rows] / np.maximum(running.size[rows][-1:], 1), 0.0)
         for share in _SHARES_DONE:
             at = np.flatnonzero(done >= share)[:1]
             if len(at) and at[0] > 0:
-                yield job, share, rows.start + int(at[0])
+                yield job, share, start + int(at[0])
 
 
 def _ends(arrays: Arrays) -> Ints:

@@ -23,6 +23,7 @@ The steps, each one function:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -49,11 +50,14 @@ _MAX_ITEMS = 2**52
 _PERCENT = 1_000_000
 _NOT_AT_WORK = schema.TERMINAL_STATUSES | {"pending", "awaiting_review"}
 #: The interval's offsets: softplus of a linear form in the seven inputs of `_offsets`.
-_LOW = (-0.931, 0.156, 0.520, 1.198, 0.263, -0.170, 0.428)
-_HIGH = (0.832, 0.074, 0.264, 0.343, 0.335, -0.582, 1.225)
+_LOW = (-1.0, 0.045, 0.411, 1.058, 0.302, -0.21, 0.4)
+_HIGH = (0.865, -0.019, 0.174, 0.423, 0.13, -0.531, 1.251)
 _FITTED_INTERVAL = 0.8
+#: Other intervals scale them by their normal score to this power: surprises have longer tails than the normal law.
+_TAIL_POWER = 1.5
 _MAX_OFFSET = 50
-_HOLD = 0.05
+#: News of this many own widths moves the finish on display half-way.
+_HOLD = 0.03
 
 
 def eta(
@@ -126,11 +130,12 @@ def remaining_seconds(arrays: Arrays, interval: float, processed_includes_failed
 
 
 def _relative_width(interval: float) -> float:
-    """Width of a normal interval, relative to the one that was fitted."""
+    """Width of an interval, relative to the one that was fitted."""
     if not 0 < interval < 1:
         raise SchemaError(f"interval: expected a share of cases between 0 and 1, such as 0.8; got {interval!r}")
     normal = NormalDist()
-    return normal.inv_cdf((1 - interval) / 2) / normal.inv_cdf((1 - _FITTED_INTERVAL) / 2)
+    score, fitted = (normal.inv_cdf((1 - share) / 2) for share in (interval, _FITTED_INTERVAL))
+    return math.pow(score / fitted, _TAIL_POWER)
 
 
 def _add_seconds(time_ns: Ints, seconds: Floats) -> pd.DatetimeIndex:
@@ -547,7 +552,7 @@ def _forecast(running: Running, width: float) -> Floats:
 
 
 def _hold(running: Running, estimate: _Estimate, spread: Floats, says: Bools) -> Floats:
-    """Seconds to the finish on display, which moves by |e| / (|e| + 0.05) of the way to the news, e in own widths."""
+    """Seconds to the finish on display, which moves by |e| / (|e| + 0.03) of the way to the news, e in own widths."""
     finish = running.t + estimate.remaining
     slack = _HOLD * (estimate.remaining + estimate.delta) * spread
     held = np.empty(len(finish))
