@@ -13,7 +13,8 @@ from scipy.optimize import minimize
 
 from mops_analysis.metrics.arrays import Arrays
 from mops_analysis.metrics.counting import includes_failed_so_far
-from mops_analysis.metrics.eta import count_work, doubt_inputs, estimate_remaining, eta
+from mops_analysis.metrics.eta import doubt_inputs, estimate_remaining, eta
+from mops_analysis.metrics.running import count_work
 
 SEEDS = (11, 12, 13)
 NORMAL_SCORES = {0.5: 0.6745, 0.8: 1.2816, 0.95: 1.9600}

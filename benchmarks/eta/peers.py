@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mops_analysis.metrics.backtest import FORMULAS
-from mops_analysis.metrics.eta import Running
+from mops_analysis.metrics.running import Running
 
 WINDOW_S, LINE_POLLS = 30.0, 20
 

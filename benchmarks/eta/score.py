@@ -25,7 +25,7 @@ import stories
 from mops_analysis.metrics import eta
 from mops_analysis.metrics.arrays import Arrays
 from mops_analysis.metrics.counting import includes_failed_so_far
-from mops_analysis.metrics.eta import count_work
+from mops_analysis.metrics.running import count_work
 
 TRACES = Path(__file__).with_name("traces.csv.gz")
 #: Kinds of recorded work in the fitting part; all others are in the testing part.

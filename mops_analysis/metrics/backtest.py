@@ -23,7 +23,8 @@ import pandas as pd
 from mops_analysis import schema
 from mops_analysis.metrics.arrays import Arrays, Floats, IncludesFailed, Ints
 from mops_analysis.metrics.counting import includes_failed_so_far
-from mops_analysis.metrics.eta import Running, count_work, remaining_seconds
+from mops_analysis.metrics.eta import remaining_seconds
+from mops_analysis.metrics.running import Running, count_work
 
 _SHARES_DONE = (0.1, 0.25, 0.5, 0.75, 0.9)
 _TQDM_ALPHA = 0.3

@@ -4,16 +4,14 @@ Source: the windows are weighted by what they would have forecast so far, after 
 progress estimation" (König, Ding, Chaudhuri, Narasayya, 2011), which chooses among estimators by their past
 performance. The derivation, the comparison with progress bars and the calibration stand in ``docs/eta.md``.
 
-Conventions: everything is causal, row by row: no answer uses a sample taken later, nor another job. Work is counted in
-integers and summed as integers, so that an answer is the same to the last bit whatever else is in the frame. ``t`` are
-seconds of running since the first running sample, ``u`` is the work done since then, ``R`` the work left, ``delta`` the
-mean time between polls. A *tick* is a sample at which the counter rose; *events* are the first sample and the ticks.
+Conventions: everything is causal, row by row: no answer uses a sample taken later, nor another job. ``t``, ``u``, ticks
+and events as in `metrics.running`; ``R`` is the work left, ``delta`` the mean time between polls.
 
 The steps, each one function:
 
 ====================  ======================================================================================
 `count_work`          one honest counter per job: t, u, N, R
-`_events`             when the counter moved, as exactly as the polls tell
+`find_events`         when the counter moved, as exactly as the polls tell
 `_pace`               logarithm of the seconds per item: eleven windows, weighted by their own past forecasts
 `_remaining`          pace times work left, with growth of the total, credit for a batch under way, and stalls
 `_offsets`            how far the truth may lie off, from how far past forecasts were off
@@ -31,10 +29,10 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from mops_analysis import schema
 from mops_analysis.errors import SchemaError
 from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, Ints
 from mops_analysis.metrics.counting import includes_failed_so_far
+from mops_analysis.metrics.running import Events, Running, count_work, find_events
 
 #: Windows of the pace: so many newest ticks, or such a share of all events.
 _LAST_TICKS = (3, 6, 12, 24, 48)
@@ -45,10 +43,6 @@ _ORIGINS = ((1, 2), (4, 5))
 _ERROR_FLOOR, _ERROR_UNKNOWN = 0.02, 0.3
 #: Two ticks are never closer than this [s], nor two polls in the mean.
 _MIN_TICK_S, _MIN_POLL_S = 1e-6, 1e-3
-#: A counter beyond this is no count of items: sums of it would leave the integers.
-_MAX_ITEMS = 2**52
-_PERCENT = 1_000_000
-_NOT_AT_WORK = schema.TERMINAL_STATUSES | {"pending", "awaiting_review"}
 #: The interval's offsets: softplus of a linear form in the seven inputs of `_offsets`.
 _LOW = (-1.0, 0.045, 0.411, 1.058, 0.302, -0.21, 0.4)
 _HIGH = (0.865, -0.019, 0.174, 0.423, 0.13, -0.531, 1.251)
@@ -146,162 +140,6 @@ def _add_seconds(time_ns: Ints, seconds: Floats) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(np.where(known, sums, pd.NaT.value).astype("datetime64[ns]"), tz="UTC")
 
 
-# One honest counter
-
-
-@dataclass(frozen=True)
-class Running:
-    """The running samples of whole jobs, r rows; a job that changes its unit of work starts anew.
-
-    Attributes
-    ----------
-    row
-        Number of the row in its block.
-    head
-        Index of the first row of the same job.
-    t
-        Running time since then [s].
-    u
-        Work done since then, in items or, for a job without a total, in millionths of a percent.
-    work, size
-        The counter, and what it is to reach.
-    growth
-        How much the size has grown since then.
-    changed
-        Whether the size has ever changed since then.
-    known
-        Whether the size is known.
-    """
-
-    row: Ints
-    head: Ints
-    t: Floats
-    u: Ints
-    work: Ints
-    size: Ints
-    growth: Ints
-    changed: Bools
-    known: Bools
-
-    @property
-    def polls(self) -> Ints:
-        """Number of polls before each row, 0 for the first."""
-        return np.arange(len(self.head)) - self.head
-
-    @property
-    def work_left(self) -> Ints:
-        """What the counter still has to rise."""
-        return self.size - self.work
-
-
-def count_work(block: Arrays, includes_failed: Bools) -> Running:
-    """Count the work of whole jobs; per row, whether its processed items include the failed ones."""
-    row = np.flatnonzero(block.is_status({schema.RUNNING_STATUS}))
-    clock = _running_clock(block)[row]
-    head = _heads(np.diff(block.job[row], prepend=-1) != 0)
-    processed, failed = (np.clip(counts[row], 0, _MAX_ITEMS) for counts in (block.processed, block.failed))
-    total = np.clip(block.total[row], 0, 2 * _MAX_ITEMS)
-    percentage = np.rint(np.clip(np.nan_to_num(block.percentage[row]), 0, 100) * _PERCENT).astype(np.int64)
-
-    is_percent = (total == 0) & ((_sum_so_far(percentage > 0, head) > 0) | (processed == 0))
-    unit = np.where(is_percent, 2, np.where(includes_failed[row], 0, 1))
-    counters = (processed, processed + failed, percentage)
-    work = np.choose(unit, counters)
-    # The step to a row is measured in that row's unit at both ends: learning how to count is no work.
-    rise = np.maximum(_steps(work, np.choose(unit, [_previous(counter) for counter in counters]), head), 0)
-    reunit = (_steps(is_percent, _previous(is_percent), head) != 0) & (_sum_so_far(rise, head) > rise)
-    head = _heads((np.arange(len(head)) == head) | reunit)
-    rise[head] = 0
-
-    known = is_percent | (total > 0)
-    size = np.where(is_percent, 100 * _PERCENT, np.maximum(total, work))
-    comparable = known & _previous(known) & (is_percent == _previous(is_percent))
-    resize = np.where(comparable, _steps(size, _previous(size), head), 0)
-    return Running(
-        row=row,
-        head=head,
-        t=(clock - clock[head]) / 1e9,
-        u=_sum_so_far(rise, head),
-        work=work,
-        size=size,
-        growth=_sum_so_far(resize, head),
-        changed=_sum_so_far(resize != 0, head) > 0,
-        known=known,
-    )
-
-
-def _running_clock(block: Arrays) -> Ints:
-    """Time that counts [ns]: a stretch between two samples does, unless the job was waiting or over at its start."""
-    waits = block.previous(block.is_status(_NOT_AT_WORK))
-    return block.so_far(np.where(waits, 0, block.steps(block.time_ns)))
-
-
-def _heads(is_head: Bools) -> Ints:
-    """Index of the newest head at or before each row."""
-    return np.maximum.accumulate(np.where(is_head, np.arange(len(is_head)), 0))
-
-
-def _previous(values: Ints | Bools) -> Ints:
-    """The values one row up; the first row keeps its own."""
-    return np.concatenate([values[:1], values[:-1]])
-
-
-def _steps(values: Ints | Bools, before: Ints | Bools, head: Ints) -> Ints:
-    """Change since the row before, none at a job's first row."""
-    return np.where(np.arange(len(head)) == head, 0, values.astype(np.int64) - before)
-
-
-def _sum_so_far(values: Ints | Bools, head: Ints) -> Ints:
-    """Sum from the job's first row on; integers, hence the same whatever jobs stand before."""
-    sums = np.cumsum(values, dtype=np.int64)
-    return sums - sums[head] + values[head]
-
-
-# Ticks
-
-
-@dataclass(frozen=True)
-class _Events:
-    """The first sample of each job and its ticks, e events.
-
-    Attributes
-    ----------
-    newest
-        The newest event at each running row (r).
-    number
-        How many ticks the job had up to this event, 0 for its first sample (e).
-    work
-        Work done up to the event (e).
-    tau
-        When it happened, in running seconds (e).
-    """
-
-    newest: Ints
-    number: Ints
-    work: Ints
-    tau: Floats
-
-    @property
-    def first(self) -> Ints:
-        """The job's first event, for each event (e)."""
-        return np.arange(len(self.number)) - self.number
-
-
-def _events(running: Running) -> _Events:
-    """Place each tick between its two polls: tau = t_i - (t_i - t_(i-1)) (1 - q) / 2, q = ticks / polls so far.
-
-    Where each poll finds the counter moved (q = 1) it moves all the time, and stood where it stands at the poll.
-    Where ticks are rare, the move happened anywhere between the two polls: on average half-way.
-    """
-    polls = running.polls
-    at = np.flatnonzero((polls == 0) | (np.diff(running.u, prepend=0) != 0))
-    newest = np.repeat(np.arange(len(at)), np.diff(at, append=len(polls)))
-    number = np.arange(len(at)) - newest[running.head[at]]
-    density = number / np.maximum(polls[at], 1)
-    since_poll = np.where(number > 0, running.t[at] - running.t[at - 1], 0.0)
-    return _Events(newest, number, running.u[at], running.t[at] - since_poll * (1 - density) / 2)
-
-
 # Pace
 
 
@@ -321,7 +159,7 @@ class _Pace:
     errors: tuple[Floats, ...]
 
 
-def _pace(events: _Events) -> _Pace:
+def _pace(events: Events) -> _Pace:
     """Mean log pace of the windows, weighted by (mean error of their forecasts so far + 0.02)^-4."""
     origins = [_origin(events, share) for share in _ORIGINS]
     untried = ~np.logical_or.reduce([_is_recent(events, origin.valid) for origin in origins])
@@ -342,7 +180,7 @@ def _pace(events: _Events) -> _Pace:
     return _Pace(log_pace, tuple(np.where(np.isnan(error), _ERROR_UNKNOWN, error) for error in past))
 
 
-def _windows(events: _Events) -> Iterator[tuple[Ints, Bools]]:
+def _windows(events: Events) -> Iterator[tuple[Ints, Bools]]:
     """First event of each window that ends at each event, and where there is such a window."""
     number, first, newest = events.number, events.first, np.arange(len(events.number))
     ticked = number > 0
@@ -355,7 +193,7 @@ def _windows(events: _Events) -> Iterator[tuple[Ints, Bools]]:
         yield newest - np.minimum(np.maximum(-(-number // share), 2), number), ticked
 
 
-def _log_pace(events: _Events, start: Ints) -> Floats:
+def _log_pace(events: Events, start: Ints) -> Floats:
     """ln((tau - tau_start) / (U - U_start)) from each window's first event to its last; 0 for an empty window."""
     took = np.maximum(events.tau - events.tau[start], _MIN_TICK_S)
     done = events.work - events.work[start]
@@ -381,7 +219,7 @@ class _Origin:
     log_truth: Floats
 
 
-def _origin(events: _Events, share: tuple[int, int]) -> _Origin:
+def _origin(events: Events, share: tuple[int, int]) -> _Origin:
     """The newest event by which no more than this share of the work was done, for each event."""
     work = events.work
     part, whole = share
@@ -394,7 +232,7 @@ def _origin(events: _Events, share: tuple[int, int]) -> _Origin:
     return _Origin(at, valid, _log_pace(events, at))
 
 
-def _past_error(events: _Events, origin: _Origin, log_pace: Floats, exists: Bools) -> Floats:
+def _past_error(events: Events, origin: _Origin, log_pace: Floats, exists: Bools) -> Floats:
     """Mean of |log pace foretold - log pace come true| over the newer half of the job's events; NaN if untried."""
     tried = origin.valid & exists
     error = np.where(tried, np.abs(log_pace[origin.at] - origin.log_truth), 0.0)
@@ -404,11 +242,11 @@ def _past_error(events: _Events, origin: _Origin, log_pace: Floats, exists: Bool
     return np.where(tries > 0, total / 2.0**32 / np.maximum(tries, 1), np.nan)
 
 
-def _is_recent(events: _Events, valid: Bools) -> Bools:
+def _is_recent(events: Events, valid: Bools) -> Bools:
     return _sum_recent(events, valid.astype(np.int64)) > 0
 
 
-def _sum_recent(events: _Events, values: Ints) -> Ints:
+def _sum_recent(events: Events, values: Ints) -> Ints:
     """Sum over the newer half of the job's events: the newest ceil(m / 2) + 1 of the m + 1."""
     return _sum_newest(values, -(-events.number // 2) + 1)
 
@@ -455,7 +293,7 @@ def estimate_remaining(running: Running) -> _Estimate:
     The work left at the present pace, more of it while the total grows; credit for the batch under way if batches are
     regular; a stall is expected to last as long again as it already has.
     """
-    events = _events(running)
+    events = find_events(running)
     pace = _pace(events)
     newest = events.newest
     advance = _mean_advance(events)[newest]
@@ -474,7 +312,7 @@ def estimate_remaining(running: Running) -> _Estimate:
     )
 
 
-def _mean_advance(events: _Events) -> Floats:
+def _mean_advance(events: Events) -> Floats:
     """Work per tick, of the newest eight ticks; 0 before the first."""
     ticks = np.minimum(events.number, 8)
     done = events.work - events.work[np.arange(len(ticks)) - ticks]
@@ -491,7 +329,7 @@ def _growth(running: Running, parts: int) -> Floats:
     return growth
 
 
-def _regularity(events: _Events) -> Floats:
+def _regularity(events: Events) -> Floats:
     """1 for ticks at equal distances, falling to 0 where their logarithm spreads by 0.5, over the newer half."""
     number = events.number
     ticked = number > 0
