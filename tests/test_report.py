@@ -13,7 +13,7 @@ import mops_analysis
 from mops_analysis import schema
 from mops_analysis.errors import ConfigurationError, SchemaError
 from mops_analysis.report import page as page_module
-from mops_analysis.report import report, tables
+from mops_analysis.report import report, tables, tear_sheet
 from mops_analysis.report.attention import attention
 from mops_analysis.report.page import baseline
 from mops_analysis.report.tables import export
@@ -303,3 +303,53 @@ def test_the_baseline_is_that_of_the_other_ended_jobs():
     jobs["failure_rate"] = [0.9, 0.01, 0.02, 0.03, 0.04, 0.05, 0.9]
     assert baseline(jobs, "a") == pytest.approx((0.03, 0.014, 0.046))
     assert baseline(jobs.iloc[:5], "a") is None
+
+
+def head(figure):
+    return " | ".join(text.get_text() for text in figure.texts)
+
+
+def test_a_tear_sheet_has_five_charts_and_six_numbers():
+    """Its header says which job, how it stands, when and where; its words are those of the charts."""
+    figure = tear_sheet(FLEET, "failed-1", tz="Europe/Berlin")
+    questions = [ax.get_title(loc="left") for ax in figure.axes[:5]]
+    assert len(figure.axes) == 5
+    assert all(question.endswith("?") for question in questions)
+    for words in (
+        "failed-1",
+        "✖  failed",
+        "300 items",
+        "Europe/Berlin (UTC+01:00)",
+        "30 samples",
+        "Duration",
+        "Failure rate",
+    ):
+        assert words in head(figure)
+    bundle = figure._repr_mimebundle_()
+    assert "Progress, " in bundle["text/plain"]
+    assert "Comparison: " in bundle["text/plain"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 500])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("status", ["in_progress", "completed"])
+def test_a_tear_sheet_is_good_for_any_job(tmp_path, count, theme, status):
+    """One sample or many, running or ended, no other job: it draws, and says what is not known."""
+    figure = tear_sheet(job(count=count, status=status, total=3), "job-1", tz="UTC", theme=theme)
+    figure.savefig(tmp_path / "sheet.png", dpi=40)
+    assert "no five jobs to compare with" in head(figure)
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_a_tear_sheet_is_saved_as_picture_or_vector(tmp_path, ending):
+    """PNG, SVG and PDF."""
+    tear_sheet(job("$\\frac{"), "$\\frac{", tz="UTC").savefig(tmp_path / f"sheet.{ending}")
+    assert (tmp_path / f"sheet.{ending}").stat().st_size > 10_000
+
+
+def test_a_tear_sheet_compares_with_the_history_given():
+    """The history replaces the other jobs of the samples."""
+    figure = tear_sheet(FLEET, "running-1", history=pd.concat([job("old-1"), job("old-2")]), tz="UTC")
+    assert "the median of 2 others" in figure.get_label()
+    with pytest.raises(SchemaError, match="'nobody'"):
+        tear_sheet(FLEET, "nobody")

@@ -48,12 +48,23 @@ class ChartAxes(Axes):
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         figure = self.get_figure(root=True)
         assert figure is not None  # noqa: S101  removed Axes have no figure, and IPython falls back on the repr
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=1.6 * figure.dpi, facecolor=figure.get_facecolor())
-        picture = base64.b64encode(buffer.getvalue()).decode("ascii")
-        width = round(figure.get_figwidth() * figure.dpi)
-        image = f'<img alt="{html.escape(alt_text(self))}" width="{width}" src="data:image/png;base64,{picture}">'
-        return {"text/plain": alt_text(self), "image/png": picture, "text/html": f"<figure>{image}</figure>"}
+        return _picture(figure, alt_text(self))
+
+
+class ChartFigure(Figure):
+    """A figure of several charts that a notebook shows in the same way."""
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return _picture(self, str(self.get_label()))
+
+
+def _picture(figure: Figure, alt: str) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=1.6 * figure.dpi, facecolor=figure.get_facecolor())
+    picture = base64.b64encode(buffer.getvalue()).decode("ascii")
+    width = round(figure.get_figwidth() * figure.dpi)
+    image = f'<img alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{picture}">'
+    return {"text/plain": alt, "image/png": picture, "text/html": f"<figure>{image}</figure>"}
 
 
 def alt_text(ax: Axes) -> str:

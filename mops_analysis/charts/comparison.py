@@ -94,10 +94,19 @@ def plot_comparison(
     if this.status in schema.TERMINAL_STATUSES:
         look: dict[str, Any] = {"marker": "D", "markersize": 7.5, "markeredgecolor": colours.ink, "zorder": 5}
         look["markerfacecolor"] = status_colour(this.status, colours)
-        ax.plot([this.x[-1]], [this.values("progress_percentage")[-1]], linestyle="none", label=this.status, **look)
+        ax.plot(
+            [this.x[-1]],
+            [this.values("progress_percentage")[-1]],
+            linestyle="none",
+            label=this.status,
+            clip_on=False,
+            **look,
+        )
     canvas.write_end_labels(ax, labels, colours)
-    jobs = "1 other" if len(others) == 1 else f"{len(others)} others"
-    canvas.write_title(ax, question, f"Share done by elapsed time: this job (bold), {jobs}, their median", colours)
+    method = f"Share done by elapsed time: this job (bold), {len(others)} others (grey), their median (dashed)"
+    if not others:
+        method = "Share done by elapsed time; no other job to compare with"
+    canvas.write_title(ax, question, method, colours)
     ax.set_label(f"Comparison: {words}.")
     return ax
 

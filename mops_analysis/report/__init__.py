@@ -2,5 +2,6 @@
 
 from mops_analysis.report.page import report
 from mops_analysis.report.tables import export
+from mops_analysis.report.tearsheet import tear_sheet
 
-__all__ = ["export", "report"]
+__all__ = ["export", "report", "tear_sheet"]

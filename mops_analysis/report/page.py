@@ -26,7 +26,8 @@ from mops_analysis.report.vector import svg_of
 #: So many jobs get a section with figures, those that need attention first; the table has all.
 SECTIONS_MOST = 12
 
-_INTERVALS = (0.5, 0.8, 0.95)
+#: The intervals of a forecast's fan.
+INTERVALS = (0.5, 0.8, 0.95)
 _FAILURE_WINDOWS = ("2min", "5min", "10min", "30min", "1h")
 _FAILURE_ITEMS = 200  # fewer in a window, and its interval says nothing
 
@@ -128,7 +129,7 @@ def _source(everything: pd.DataFrame, chosen: pd.Series[bool], window: str, zone
         summary=metrics.summary(everything),
         counting=metrics.counting(everything),
         anomalies=anomalies[anomalies["job_id"].isin(everything["job_id"][chosen])],
-        forecasts=[metrics.eta(everything, interval=interval)[chosen] for interval in _INTERVALS],
+        forecasts=[metrics.eta(everything, interval=interval)[chosen] for interval in INTERVALS],
         throughput=metrics.throughput(everything, window=window)[chosen],
         failure_rate=metrics.failure_rate(everything)[chosen],
         names=_names(everything),

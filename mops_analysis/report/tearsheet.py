@@ -1,0 +1,197 @@
+"""The tear sheet: everything about one job on one page."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+import mops_analysis
+from mops_analysis import charts, metrics, schema
+from mops_analysis.charts import canvas, clock
+from mops_analysis.charts.failures import percent_text
+from mops_analysis.charts.palette import Theme, status_colour, status_mark, theme_named
+from mops_analysis.charts.tracks import elided, names_of
+from mops_analysis.errors import SchemaError
+from mops_analysis.report.page import INTERVALS, baseline, windowed_failures
+
+_HEAD, _FOOT = 2.1, 0.75  # inches for title and numbers, and for the method
+_ROWS = (4.3, 4.0, 4.0)  # inches of each row of charts
+_WIDTH = 14.3
+
+
+def tear_sheet(
+    samples: pd.DataFrame,
+    job_id: str,
+    *,
+    history: pd.DataFrame | None = None,
+    window: str = "2min",
+    tz: str | dt.tzinfo | None = None,
+    theme: str = "light",
+) -> Figure:
+    """One page about one job: six numbers and five charts, to save as PNG, SVG or PDF.
+
+    Read from the top: is the job done and how long did it take; was it fast, was it steady; could its forecasts be
+    trusted; how many items failed, and is that more than usual; how does it compare.
+
+    Parameters
+    ----------
+    samples
+        Frame as in `schema`, with the samples of the job.
+    job_id
+        The job.
+    history
+        Samples of the jobs to compare it with. By default the other jobs in `samples`.
+    window
+        Width of the throughput window, as a pandas offset string.
+    tz
+        Zone to show, such as "Europe/Berlin". By default the viewer's own.
+    theme
+        "light" or "dark".
+
+    Returns
+    -------
+    Figure
+        Unknown to pyplot: `figure.savefig("sheet.pdf")` saves it, a notebook shows it as the last expression of a
+        cell. Its first five `axes` are the charts.
+
+    Raises
+    ------
+    SchemaError
+        If a frame is no samples frame, or has no sample of the job.
+    ConfigurationError
+        If there is no such zone or theme.
+    """
+    zone, colours = clock.zone_of(tz), theme_named(theme)
+    both = samples if history is None else pd.concat([samples[samples["job_id"] == job_id], history])
+    everything = schema.validate(both).drop_duplicates(["job_id", "sampled_at"]).reset_index(drop=True)
+    rows = (everything["job_id"] == job_id).to_numpy()
+    if not rows.any():
+        raise SchemaError(f"no samples of the job {job_id!r}; the frame has {everything['job_id'].nunique():,} jobs")
+    mine = everything[rows]
+    summary = metrics.summary(everything)
+    job = summary[summary["job_id"] == job_id].to_dict("records")[0]
+    fan = [metrics.eta(everything, interval=interval)[rows] for interval in INTERVALS]
+    throughput, so_far = metrics.throughput(everything, window=window)[rows], metrics.failure_rate(everything)[rows]
+    usual = baseline(summary, job_id)
+    look: dict[str, Any] = {"tz": zone, "theme": theme}
+
+    height = _HEAD + sum(_ROWS) + _FOOT
+    figure = canvas.ChartFigure(figsize=(_WIDTH, height), dpi=100, facecolor=colours.paper)
+    FigureCanvasAgg(figure)
+    places = _places(height)
+    axes = [figure.add_axes(place, axes_class=canvas.ChartAxes) for place in places]
+    charts.plot_progress(mine, forecast=fan, ax=axes[0], **look)
+    charts.plot_throughput(throughput, ax=axes[1], **look)
+    charts.plot_eta(fan[1], samples=mine, ax=axes[2], **look)
+    rule = bool(metrics.counting(everything).set_index("job_id").loc[job_id, "processed_includes_failed"])
+    windowed = windowed_failures(mine, processed_includes_failed=rule)
+    shown = so_far if windowed is None else windowed
+    charts.plot_failure_rate(shown, cumulative=so_far, baseline=usual, ax=axes[3], **look)
+    charts.plot_comparison(everything, job_id, ax=axes[4], theme=theme)
+    _write_head(figure, mine, job, zone, colours, height)
+    _write_numbers(figure, _numbers(job, throughput, usual, window), colours, height)
+    _write_foot(figure, window, colours, height)
+    figure.set_label(" ".join(charts.alt_text(ax) for ax in axes))
+    return figure
+
+
+def _places(height: float) -> list[tuple[float, float, float, float]]:
+    """Left, bottom, width and height of the five charts, as shares of the figure."""
+    left, right, top, bottom, gap = 0.85, 1.65, 0.95, 0.62, 0.55
+    half = (_WIDTH - 2 * left - 2 * right + gap) / 2 - 0.3
+    ends = np.cumsum([_HEAD, *_ROWS])
+    columns = [(left, _WIDTH - left - right)]
+    columns += [(left, half), (_WIDTH - right - half, half)] * 2
+    places = []
+    for (start, width), row in zip(columns, (0, 1, 1, 2, 2), strict=True):
+        low = height - ends[row] - _ROWS[row] + bottom
+        places.append((start / _WIDTH, low / height, width / _WIDTH, (_ROWS[row] - top - bottom) / height))
+    return places
+
+
+def _write_head(
+    figure: Figure, samples: pd.DataFrame, job: Mapping[Hashable, Any], zone: dt.tzinfo, theme: Theme, height: float
+) -> None:
+    name = names_of(samples.tail(1))[0]
+    days = clock.days_of(samples["sampled_at"])
+    low, high = float(days[0]), float(days[-1])
+    status = str(job["status"])
+    parts = [
+        *([str(job["job_id"])] if name != job["job_id"] else []),
+        f"{job['total_items']:,} items",
+        f"first sample {clock.clock_text(low, zone, seconds=True)}",
+        f"{'ended' if job['terminal'] else 'last sample'} {clock.clock_text(high, zone, seconds=True)}",
+        f"{clock.date_text(low, high, zone)}, {clock.zone_text(zone, low, high)}",
+        f"{len(samples):,} samples",
+    ]
+    words: dict[str, Any] = {"va": "top", "parse_math": False}
+    figure.text(0.03, 1 - 0.25 / height, "Job tear sheet", fontsize=9.5, color=theme.muted, **words)
+    title = elided(name, 60)
+    figure.text(0.03, 1 - 0.45 / height, title, fontsize=19, fontweight="bold", color=theme.ink, **words)
+    figure.text(0.03, 1 - 0.88 / height, "   ·   ".join(parts), fontsize=9.5, color=theme.muted, **words)
+    colour = status_colour(status, theme)
+    pill = {"boxstyle": "round,pad=0.5", "facecolor": colour, "alpha": 0.22, "edgecolor": colour, "linewidth": 1.4}
+    text = f"{status_mark(status)}  {status}"
+    bold: dict[str, Any] = {"ha": "right", "fontsize": 11.5, "fontweight": "bold", "color": theme.ink}
+    figure.text(0.965, 1 - 0.48 / height, text, bbox=pill, **words, **bold)
+
+
+def _numbers(
+    job: Mapping[Hashable, Any], throughput: pd.DataFrame, usual: tuple[float, float, float] | None, window: str
+) -> list[tuple[str, str, str]]:
+    """Name, value and what it rests on."""
+    rates = throughput["items_per_s"].dropna()
+    spread = f"{window} window: {_rate(rates.min())} to {_rate(rates.max())}" if len(rates) else ""
+    done = _percent(job["share_done"])
+    interval = f"95% interval {_percent(job['failure_rate_low'])} to {_percent(job['failure_rate_high'])}"
+    compared = "no five jobs to compare with" if usual is None else f"usual {percent_text(usual[0])}"
+    return [
+        ("Duration" if job["terminal"] else "Running for", _said(job["elapsed_s"], clock.duration_text), "of work"),
+        ("Throughput, mean", _said(job["mean_items_per_s"], _rate), spread),
+        ("Finished", _said(job["finished_items"], "{:,.0f}".format), f"{done} of {job['total_items']:,}"),
+        ("Failed", f"{job['failed_items']:,}", interval if pd.notna(job["failure_rate"]) else ""),
+        ("Failure rate", _percent(job["failure_rate"]), compared),
+        ("Events", f"{job['anomalies']:,}", "gaps, resets, stalls and the like"),
+    ]
+
+
+def _said(value: Any, say: Any) -> str:
+    return "–" if pd.isna(value) else str(say(float(value)))
+
+
+def _rate(rate: float) -> str:
+    return f"{canvas.number_text(rate)}/s"
+
+
+def _percent(value: Any) -> str:
+    return _said(value, percent_text)
+
+
+def _write_numbers(figure: Figure, numbers: list[tuple[str, str, str]], theme: Theme, height: float) -> None:
+    for line in (1.18, 2.0):
+        figure.add_artist(Line2D([0.03, 0.97], [1 - line / height] * 2, color=theme.grid, linewidth=1))
+    for position, (name, value, basis) in enumerate(numbers):
+        x = 0.03 + position * 0.94 / len(numbers)
+        figure.text(x, 1 - 1.28 / height, name, fontsize=8.5, color=theme.muted, va="top")
+        figure.text(x, 1 - 1.45 / height, value, fontsize=16, fontweight="bold", color=theme.ink, va="top")
+        figure.text(x, 1 - 1.78 / height, basis, fontsize=8, color=theme.muted, va="top")
+
+
+def _write_foot(figure: Figure, window: str, theme: Theme, height: float) -> None:
+    figure.add_artist(Line2D([0.03, 0.97], [0.55 / height] * 2, color=theme.grid, linewidth=1))
+    text = (
+        "Hatched: no samples were received; lines break there and nothing is interpolated. "
+        f"Throughput over a trailing window of {window}. Forecast bands hold the finish in 50, 80 and 95 % of cases.\n"
+        "Usual: median and 10 to 90 % of the other jobs that have ended. "
+        "Status colours stay apart for all colour vision; each status also has its own mark."
+    )
+    figure.text(0.03, 0.42 / height, text, fontsize=8, color=theme.muted, va="top", linespacing=1.5)
+    version = f"mops_analysis {mops_analysis.__version__}"
+    figure.text(0.97, 0.42 / height, version, fontsize=8, color=theme.muted, va="top", ha="right")
