@@ -17,28 +17,38 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # For type checkers and editors; at run time `_HOMES` below says the same, lazily. A test compares the two.
-    from mops_analysis.charts import plot_eta, plot_failure_rate, plot_progress, plot_throughput
-    from mops_analysis.client import JobStatusClient
-    from mops_analysis.credentials import Secret
-    from mops_analysis.dashboard import JobPicker, dashboard
-    from mops_analysis.dataset import read_dataset, summarize_dataset, write_dataset
-    from mops_analysis.errors import ConfigurationError, MopsError, PollError, SchemaError, StoreError
-    from mops_analysis.files import load_example, read_samples
-    from mops_analysis.metrics import (
-        anomalies,
-        backtest_summary,
-        counting,
-        eta,
-        eta_backtest,
-        failure_rate,
-        summary,
-        throughput,
-        throughput_by,
-    )
-    from mops_analysis.report import export, report
-    from mops_analysis.sampler import Sampler
-    from mops_analysis.schema import JobStatus
-    from mops_analysis.store import SampleStore
+    from mops_analysis.charts import plot_eta as plot_eta
+    from mops_analysis.charts import plot_failure_rate as plot_failure_rate
+    from mops_analysis.charts import plot_progress as plot_progress
+    from mops_analysis.charts import plot_throughput as plot_throughput
+    from mops_analysis.client import JobStatusClient as JobStatusClient
+    from mops_analysis.credentials import Secret as Secret
+    from mops_analysis.dashboard import JobPicker as JobPicker
+    from mops_analysis.dashboard import dashboard as dashboard
+    from mops_analysis.dataset import read_dataset as read_dataset
+    from mops_analysis.dataset import summarize_dataset as summarize_dataset
+    from mops_analysis.dataset import write_dataset as write_dataset
+    from mops_analysis.errors import ConfigurationError as ConfigurationError
+    from mops_analysis.errors import MopsError as MopsError
+    from mops_analysis.errors import PollError as PollError
+    from mops_analysis.errors import SchemaError as SchemaError
+    from mops_analysis.errors import StoreError as StoreError
+    from mops_analysis.files import load_example as load_example
+    from mops_analysis.files import read_samples as read_samples
+    from mops_analysis.metrics.anomalies import anomalies as anomalies
+    from mops_analysis.metrics.backtest import backtest_summary as backtest_summary
+    from mops_analysis.metrics.backtest import eta_backtest as eta_backtest
+    from mops_analysis.metrics.counting import counting as counting
+    from mops_analysis.metrics.eta import eta as eta
+    from mops_analysis.metrics.failures import failure_rate as failure_rate
+    from mops_analysis.metrics.summary import summary as summary
+    from mops_analysis.metrics.throughput import throughput as throughput
+    from mops_analysis.metrics.throughput import throughput_by as throughput_by
+    from mops_analysis.report import export as export
+    from mops_analysis.report import report as report
+    from mops_analysis.sampler import Sampler as Sampler
+    from mops_analysis.schema import JobStatus as JobStatus
+    from mops_analysis.store import SampleStore as SampleStore
 
 __version__ = "0.1.0"
 

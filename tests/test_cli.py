@@ -11,6 +11,7 @@ import time
 import pytest
 
 import mops_analysis as mops
+from mops_analysis.cli import TABLES, main
 from mops_analysis.simulator import STORIES, Simulator
 
 CANARY = "canary-4f1d-token"
@@ -164,46 +165,52 @@ def test_a_signal_ends_a_watch_within_a_second(tmp_path, slow_simulator, number)
 def example(tmp_path_factory):
     path = tmp_path_factory.mktemp("example") / "example.csv"
     mops.export(mops.load_example(), path)
-    return path
+    return str(path)
 
 
-def test_jobs_lists_a_line_each(tmp_path, example):
-    """One line per job with status, share done and forecast."""
-    done = run("jobs", "--store", str(example), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.rstrip().splitlines()
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_jobs_lists_a_line_each(here, example, capsys):
+    """One line per job with status, share done and forecast; the forecast's record beside it."""
+    assert main(["jobs", "--store", example]) == 0
+    shown = capsys.readouterr()
+    lines = shown.out.rstrip().splitlines()
     assert len(lines) == 1 + mops.load_example()["job_id"].nunique()
-    assert re.search(r"completed .* 100%", done.stdout)
+    assert re.search(r"completed .* 100%", shown.out)
+    assert "80 % interval held" in shown.err
 
 
-@pytest.mark.parametrize("kind", ["progress", "throughput", "eta", "failures"])
-@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-def test_chart_writes_a_picture(tmp_path, example, kind, suffix):
-    """Each chart in each format; the path is the one line on stdout."""
-    job_id = mops.load_example()["job_id"].iloc[0]
-    name = f"{kind}.{suffix}"
-    done = run("chart", kind, job_id, "--store", str(example), "--out", name, "--tz", "Europe/Berlin", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == name
+@pytest.mark.parametrize(
+    "name", ["progress.png", "progress.svg", "progress.pdf", "throughput.png", "eta.png", "failures.png"]
+)
+def test_chart_writes_a_picture(here, example, name, capsys):
+    """Each chart, and each format; the path is the one line on stdout."""
+    kind, suffix = name.split(".")
+    assert main(["chart", kind, "clean-import-1", "--store", example, "--out", name, "--tz", "Europe/Berlin"]) == 0
+    assert capsys.readouterr().out.strip() == name
     start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix]
-    assert (tmp_path / name).read_bytes().startswith(start)
+    assert (here / name).read_bytes().startswith(start)
 
 
-@pytest.mark.parametrize("what", ["samples", "summary", "throughput", "eta", "failures", "anomalies", "counting"])
-def test_export_writes_a_table(tmp_path, example, what):
+@pytest.mark.parametrize("what", TABLES)
+def test_export_writes_a_table(here, example, what, store):
     """Each table comes with the columns that its function gives."""
-    done = run("export", "--store", str(example), "--what", what, "--out", "t.csv", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    header = (tmp_path / "t.csv").read_text().splitlines()[0]
-    assert header.startswith("job_id,")
+    store.append_samples(mops.load_example())
+    source = str(store.path) if what == "polls" else example
+    assert main(["export", "clean-import-1", "--store", source, "--what", what, "--out", "t.csv"]) == 0
+    header = (here / "t.csv").read_text().splitlines()[0]
+    assert header.startswith("seq,job_id," if what == "polls" else "job_id,")
 
 
-def test_report_writes_one_file(tmp_path, example):
+def test_report_writes_one_file(here, example):
     """The report is one HTML file for the jobs that were asked for."""
-    job_id = mops.load_example()["job_id"].iloc[0]
-    done = run("report", job_id, "--store", str(example), "--out", "r.html", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert job_id in (tmp_path / "r.html").read_text()
+    assert main(["report", "clean-import-1", "--store", example, "--out", "r.html"]) == 0
+    assert "clean-import-1" in (here / "r.html").read_text()
+    assert "failure-burst-1" not in (here / "r.html").read_text()
 
 
 def test_doctor_asks_once_and_shows_no_secret(tmp_path, simulator):
@@ -239,9 +246,9 @@ def test_simulate_serves_until_it_is_stopped(tmp_path):
 
 
 def test_demo_goes_the_whole_way(tmp_path):
-    """Six jobs from HTTP to a report in under a minute: store, tables, charts, report; a second time too."""
+    """Six jobs from HTTP to a report in under a minute: store, tables, charts, report."""
     started = time.monotonic()
-    done = run("demo", "--out", "out", cwd=tmp_path, timeout=120)
+    done = run("demo", "--out", "out", "--speed", "300", cwd=tmp_path, timeout=120)
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < 60
     folder = tmp_path / "out"

@@ -209,6 +209,7 @@ def _add_simulate(commands: _Commands[_Parser]) -> None:
 def _add_demo(commands: _Commands[_Parser]) -> None:
     command = _add(commands, "demo", "demo", "sample six simulated jobs and write charts, tables and a report")
     command.add_argument("--out", default="demo", metavar="DIR", help="where to write (%(default)s)")
+    command.add_argument("--speed", type=_positive, default=75.0, help="simulated seconds per second (75)")
     _add_zone(command)
 
 

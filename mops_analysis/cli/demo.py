@@ -24,11 +24,10 @@ _STORIES = (
     "import-then-enrichment",
     "failure-burst",
     "counter-reset",
-    "stuck-in-review",
+    "cancelled",
 )
-_SPEED = 60.0
 _INTERVAL_S = 0.2
-_TIMEOUT_S = 40.0
+_TIMEOUT_S = 45.0
 _TABLES = ("summary", "samples", "throughput", "eta", "failures", "anomalies")
 
 
@@ -43,10 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise StoreError(f"{folder}: {error.strerror}; choose another folder with --out") from None
     started = time.monotonic()
     path = folder / f"samples-{time.strftime('%Y%m%dT%H%M%S')}.db"
-    with Simulator(speed=_SPEED, stories=_STORIES) as simulator, mops.SampleStore(path) as store:
-        print(f"six simulated jobs at {simulator.url}, {_SPEED:g} times as fast as real ones", file=sys.stderr)
+    with Simulator(speed=arguments.speed, stories=_STORIES) as simulator, mops.SampleStore(path) as store:
+        print(f"six simulated jobs at {simulator.url}, {arguments.speed:g} times as fast as real ones", file=sys.stderr)
         with mops.JobStatusClient(base_url=simulator.url) as client:
-            _sample(Sampler(client, store, _INTERVAL_S, stop_at_review=True), simulator.job_ids, store)
+            _sample(Sampler(client, store, _INTERVAL_S), simulator.job_ids, store)
         samples = store.read_samples()
         samples["label"] = samples["job_id"].map(simulator.labels).astype("string")
     _write(samples, folder, arguments.tz)

@@ -78,7 +78,7 @@ def _jobs(arguments: argparse.Namespace) -> None:
 
     samples = read_chosen(arguments.store, arguments.job_ids)
     rows = mops.summary(samples)
-    width = None if sys.stdout.isatty() else 160  # a file or pipe has no edge to fold at
+    width = None if sys.stdout.isatty() else 240  # a file or pipe has no edge to fold at
     Console(width=width, highlight=False).print(job_table(rows, most_rows=len(rows), tz=arguments.tz))
     if not rows["eta"].isna().all():  # a forecast is not shown without its record
         print(f"forecasts: {backtest_summary(mops.eta_backtest(samples))}", file=sys.stderr)
