@@ -46,6 +46,18 @@ def test_a_stale_total_is_no_evidence():
     assert told(samples)[1] is False
 
 
+def test_a_total_that_stood_and_then_grew_is_no_evidence():
+    """Only the last total counts: an earlier one may have been announced too low, twice."""
+    samples = job([0, 60, 120], [10, 98, 99], failed=[0, 7, 9], total=[100, 100, 130], percentage=0)
+    assert told(samples)[1] is False
+
+
+def test_more_processed_than_the_total_is_no_evidence():
+    """Then both rules are beyond the total."""
+    samples = job([0, 60, 120], [10, 90, 120], failed=[0, 0, 7], total=100, percentage=0)
+    assert told(samples)[1] is False
+
+
 def test_more_failed_than_processed_is_disjoint():
     """Failures that outnumber the processed items cannot be among them."""
     samples = job([0, 71], [0, 3], failed=[0, 12], total=100, percentage=0)
