@@ -280,15 +280,17 @@ def started(minutes: int) -> pd.Timestamp:
     return pd.Timestamp("2026-11-18T14:00Z") + pd.Timedelta(minutes=minutes)
 
 
-def samples_of(job_id: str, minutes: range, *, status: str = "in_progress", failed: int = 0) -> pd.DataFrame:
+def samples_of(
+    job_id: str, minutes: range, *, status: str = "in_progress", failed: int = 0, per_minute: int = 10
+) -> pd.DataFrame:
     """A job that finishes ten items a minute of one hundred; the last sample has the status."""
     return schema.to_frame(
         {
             "job_id": job_id,
             "sampled_at": started(minute),
             "status": status if minute == minutes[-1] else "in_progress",
-            "progress_percentage": 10 * minute,
-            "processed_items": 10 * minute,
+            "progress_percentage": per_minute * minute,
+            "processed_items": per_minute * minute,
             "total_items": 100,
             "failed_items": failed,
             "latency_s": 0.1,
@@ -388,8 +390,10 @@ def test_a_new_view(view: LiveView) -> None:
 
 def test_nothing_is_drawn_when_nothing_came(view: LiveView, store: SampleStore) -> None:
     """The charts change with a new sample, and not before."""
-    before, drawn = view._status.value, view._pictures
-    until(lambda: view._status.value != before)  # it went on looking, as the seconds since the last sample show
+    drawn = view._pictures
+    for _ in range(2):  # it goes on looking, as the seconds since the last sample show
+        before = view._status.value
+        until(lambda before=before: view._status.value != before)
     assert view._pictures is drawn
     store.append_samples(samples_of("job-1", range(6, 7)))
     until(lambda: view._pictures is not drawn)
@@ -465,19 +469,18 @@ def test_an_error_in_words(view: LiveView, store: SampleStore, capsys: pytest.Ca
 def test_six_numbers(store: SampleStore) -> None:
     """Each number says what it is, and of what."""
     store.append_samples(samples_of("job-3", range(3), status="failed", failed=5))
+    store.append_samples(samples_of("job-4", range(6), per_minute=5))
     follower = Follower(store)
     follower.read()
-    found = {
-        name: (number, detail)
-        for name, number, detail in numbers(follower.summary, follower.rates("2min"), Settings(tz="UTC"))
-    }
-    assert found["Running"] == ("1", "0 pending")
-    assert found["All done by"][0] == "14:10"
-    assert found["Throughput"][0] == "0.167/s"
+    six = numbers(follower.summary, follower.rates("2min"), Settings(tz="UTC"))
+    found = {name: (number, detail) for name, number, detail in six}
+    assert found["Running"] == ("2", "0 pending")
+    assert found["All done by"][0] == "14:20"
+    assert found["Throughput"][0] == "0.25/s"
     assert found["Highest failure rate"][0] == "20.00%"
     assert found["Highest failure rate"][1].startswith("job-3, 95%: ")
     assert found["Ended"] == ("2", "1 well, 1 not")
-    assert found["Slowest"] == ("job-1", "0.167/s, mean 0.167/s")
+    assert found["Slowest"] == ("job-4", "0.0833/s, mean 0.0833/s")
 
 
 def test_an_empty_store(tmp_path: Path) -> None:
