@@ -281,6 +281,12 @@ def test_few_samples_make_a_report(tmp_path, count):
     assert ("There are no samples" in page.words) == (count == 0)
 
 
+def test_times_of_several_days_have_their_date(tmp_path):
+    """An hour alone would not say which day is meant."""
+    page = Page(report(job(count=30, step=3600), tmp_path / "report.html", tz="UTC"))
+    assert "ended 19 Nov 17:00" in page.words
+
+
 def test_a_stall_is_urgent_only_while_it_lasts():
     """A job that has ended, or moves again, has got over it."""
     jobs = pd.DataFrame(

@@ -100,6 +100,20 @@ def clock_text(days: float, zone: dt.tzinfo, *, seconds: bool = False) -> str:
     return (moment + dt.timedelta(seconds=30)).strftime("%H:%M")
 
 
+def moment_text(days: float, zone: dt.tzinfo, low: float, high: float) -> str:
+    """Say a moment [days] as the clock has it, with its date where `low` to `high` is more than one date.
+
+    Examples
+    --------
+    >>> moment_text(20775.5, dt.timezone.utc, 20775.1, 20775.9), moment_text(20775.5, dt.timezone.utc, 20775.1, 20777.0)
+    ('12:00', '18 Nov 12:00')
+    """
+    text = clock_text(days, zone)
+    if _local(low, zone).date() == _local(high, zone).date():
+        return text
+    return f"{_local(days, zone).strftime('%d %b')} {text}"
+
+
 def date_text(low: float, high: float, zone: dt.tzinfo) -> str:
     """Say the date, or the first and the last, between two moments [days].
 

@@ -240,7 +240,8 @@ def _draw_dots(view: _View, track: Track, *, color: str | None = None, marker: s
         )
     if worse.any() and len(view.tracks) == 1:
         first = int(rows[worse][0])
-        text = f"above baseline\nsince {clock.clock_text(float(track.days[first]), view.zone)}"
+        moment = clock.moment_text(float(track.days[first]), view.zone, track.days[0], track.days[-1])
+        text = f"above baseline\nsince {moment}"
         left = track.x[first] < np.mean(view.ax.get_xlim())
         at: dict[str, Any] = {"xy": (track.x[first], rate[worse][0]), "xytext": (0.03 if left else 0.5, 0.93)}
         arrow = {"arrowstyle": "-", "color": view.theme.alarm, "linewidth": 0.8, "shrinkB": 4}

@@ -308,8 +308,10 @@ def _draw_forecast(view: _View, track: Track, stroke: Stroke) -> None:
     ax.axvline(start, color=view.theme.muted, linewidth=1, linestyle=(0, (1, 2)), zorder=2)
     low_x, high_x = ax.get_xlim()
     far, lower = (start - low_x) / (high_x - low_x), here > 0.5 * goal
-    place: dict[str, Any] = {"ha": "right" if far > 0.2 else "left", "va": "bottom" if lower else "top"}
-    offset = (-5 if far > 0.2 else 5, 0)
+    # Below the line after the issue, or above it before: there nothing else is drawn.
+    right = (lower and far < 0.75) or far <= 0.2
+    place: dict[str, Any] = {"ha": "left" if right else "right", "va": "bottom" if lower else "top"}
+    offset = (5 if right else -5, 0)
     text = f"forecast issued\n{_issued_text(view, track)}"
     at: dict[str, Any] = {"xy": (start, 0.06 if lower else 0.84), "xycoords": ("data", "axes fraction")}
     canvas.note(ax, text, view.theme, xytext=offset, textcoords="offset points", color=view.theme.muted, **at, **place)

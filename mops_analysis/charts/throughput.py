@@ -157,7 +157,7 @@ def _draw_slowest(view: _View, track: Track, median: float) -> None:
     low, high = ax.get_xlim()
     place = (float(track.x[slowest]) - low) / (high - low)
     value = windows[slowest] * view.scale / ax.get_ylim()[1]
-    moment = clock.clock_text(float(track.days[slowest]), view.zone)
+    moment = clock.moment_text(float(track.days[slowest]), view.zone, track.days[0], track.days[-1])
     at: dict[str, Any] = {"xy": (track.x[slowest], windows[slowest] * view.scale), "xycoords": "data"}
     arrow = {"arrowstyle": "-", "color": theme.ink, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 3}
     canvas.note(
@@ -210,6 +210,7 @@ def _words(view: _View) -> str:
         slowest = int(np.nanargmin(windows))
         parts.append(
             f"{track.name} median {view.text(float(np.nanmedian(windows)))}, last {view.text(windows[known[-1]])}, "
-            f"slowest window {view.text(windows[slowest])} at {clock.clock_text(track.days[slowest], view.zone)}"
+            f"slowest window {view.text(windows[slowest])} at "
+            f"{clock.moment_text(track.days[slowest], view.zone, track.days[0], track.days[-1])}"
         )
     return canvas.words("Throughput", view.tracks, view.zone, parts)

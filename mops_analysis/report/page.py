@@ -120,10 +120,12 @@ class _Source:
     failure_rate: pd.DataFrame
     names: dict[str, str]
     zone: dt.tzinfo
+    ends: tuple[float, float]  # first and last sample [days]
 
 
 def _source(everything: pd.DataFrame, chosen: pd.Series[bool], window: str, zone: dt.tzinfo) -> _Source:
     anomalies = metrics.anomalies(everything)
+    times = clock.days_of(everything["sampled_at"][chosen])
     return _Source(
         samples=everything[chosen],
         summary=metrics.summary(everything),
@@ -134,22 +136,22 @@ def _source(everything: pd.DataFrame, chosen: pd.Series[bool], window: str, zone
         failure_rate=metrics.failure_rate(everything)[chosen],
         names=_names(everything),
         zone=zone,
+        ends=(float(times.min()), float(times.max())) if times.size else (0.0, 0.0),
     )
 
 
 def _content(source: _Source, title: str | None, window: str) -> dict[str, Any]:
     """What the template shows."""
-    summary, zone = source.summary, source.zone
+    summary, zone, ends = source.summary, source.zone, source.ends
     jobs = attention(summary[summary["job_id"].isin(source.samples["job_id"])], source.anomalies)
-    times = clock.days_of(source.samples["sampled_at"])
-    ends = (float(times.min()), float(times.max())) if times.size else (0.0, 0.0)
+    samples = len(source.samples)
     return {
         "title": title or (f"Job {source.names[jobs['job_id'].iloc[0]]}" if len(jobs) == 1 else "Job report"),
         "version": mops_analysis.__version__,
-        "zone": clock.zone_text(zone, *ends) if times.size else "",
-        "span": _span(ends, zone) if times.size else "no samples",
+        "zone": clock.zone_text(zone, *ends) if samples else "",
+        "span": _span(ends, zone) if samples else "no samples",
         "window": clock.duration_text(pd.Timedelta(window).total_seconds()),
-        "samples": times.size,
+        "samples": samples,
         "numbers": _numbers(jobs),
         "rows": [_row(row, source) for row in jobs.to_dict("records")],
         "overview": _overview(source) if len(jobs) > 1 else None,
@@ -200,7 +202,7 @@ def _row(job: Mapping[Hashable, Any], source: _Source) -> dict[str, str]:
         "failure_rate": _said(job["failure_rate"], percent_text),
         "elapsed": _said(job["elapsed_s"], clock.duration_text),
         "rate": _said(job["mean_items_per_s"], lambda rate: f"{canvas.number_text(rate)}/s"),
-        "finish": _finish(job, source.zone),
+        "finish": _finish(job, source),
     }
 
 
@@ -209,17 +211,21 @@ def _said(value: Any, say: Any) -> str:
     return "–" if pd.isna(value) else str(say(float(value)))
 
 
-def _finish(job: Mapping[Hashable, Any], zone: dt.tzinfo) -> str:
+def _finish(job: Mapping[Hashable, Any], source: _Source) -> str:
     """When a job ended, or when it will."""
     if job["terminal"]:
-        return f"ended {_clock(job['ended_before'], zone)}"
+        return f"ended {_clock(job['ended_before'], source)}"
     if pd.isna(job["eta"]):
         return "no forecast"
-    return f"{_clock(job['eta'], zone)} ({_clock(job['eta_low'], zone)}–{_clock(job['eta_high'], zone)})"
+    eta, low, high = (_clock(job[name], source) for name in ("eta", "eta_low", "eta_high"))
+    return f"{eta} ({low}–{high})"
 
 
-def _clock(moment: Any, zone: dt.tzinfo) -> str:
-    return "?" if pd.isna(moment) else pd.Timestamp(moment).tz_convert(zone).strftime("%H:%M")
+def _clock(moment: Any, source: _Source) -> str:
+    """Say a moment; with its date where the samples are of more than one."""
+    if pd.isna(moment):
+        return "?"
+    return clock.moment_text(float(clock.days_of(pd.Series([moment]))[0]), source.zone, *source.ends)
 
 
 def _overview(source: _Source) -> _Figure:
@@ -237,7 +243,7 @@ def _section(job: Mapping[Hashable, Any], source: _Source) -> dict[str, Any]:
     return {
         **_row(job, source),
         "events": [
-            (_clock(event["sampled_at"], source.zone), str(event["kind"]).replace("_", " "), event["detail"])
+            (_clock(event["sampled_at"], source), str(event["kind"]).replace("_", " "), event["detail"])
             for event in events
         ],
         "figures": [_figure(ax) for ax in _charts(str(job["job_id"]), source)],
