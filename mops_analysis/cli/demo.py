@@ -8,12 +8,11 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 import mops_analysis as mops
 from mops_analysis.cli import CHARTS, OK
 from mops_analysis.cli.output import draw, save, table
-from mops_analysis.cli.table import LiveTable, job_table
+from mops_analysis.cli.table import LiveTable, console, job_table
 from mops_analysis.errors import StoreError
 from mops_analysis.sampler import Sampler
 
@@ -49,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         samples = store.read_samples()
         samples["label"] = samples["job_id"].map(simulator.labels).astype("string")
     _write(samples, folder, arguments.tz)
-    Console(stderr=True).print(job_table(mops.summary(samples), tz=arguments.tz))
+    console(stderr=True).print(job_table(mops.summary(samples), tz=arguments.tz))
     files = sorted(entry.name for entry in folder.iterdir())
     print(
         f"{len(samples):,} samples in {time.monotonic() - started:.0f} s; wrote {', '.join(files)} to", file=sys.stderr

@@ -72,14 +72,11 @@ def table(what: str, samples: pd.DataFrame, *, window: str) -> pd.DataFrame:
 
 
 def _jobs(arguments: argparse.Namespace) -> None:
-    from rich.console import Console
-
-    from mops_analysis.cli.table import job_table
+    from mops_analysis.cli.table import console, job_table
 
     samples = read_chosen(arguments.store, arguments.job_ids)
     rows = mops.summary(samples)
-    width = None if sys.stdout.isatty() else 240  # a file or pipe has no edge to fold at
-    Console(width=width, highlight=False).print(job_table(rows, most_rows=len(rows), tz=arguments.tz))
+    console().print(job_table(rows, most_rows=len(rows), tz=arguments.tz))
     if not rows["eta"].isna().all():  # a forecast is not shown without its record
         print(f"forecasts: {backtest_summary(mops.eta_backtest(samples))}", file=sys.stderr)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import datetime, tzinfo
 from types import TracebackType
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from mops_analysis.store import SampleStore
 
 
+def console(*, stderr: bool = False) -> Console:
+    """Return a console; a file or a pipe has no edge to fold at."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else 240)
+
+
 class LiveTable:
     """A table on stderr of how the watch of each job stands; a context manager."""
 
@@ -32,7 +39,7 @@ class LiveTable:
     def __init__(self, sampler: Sampler, store: SampleStore) -> None:
         self._sampler = sampler
         self._store = store
-        self._console = Console(stderr=True)
+        self._console = console(stderr=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._next = 0.0
 
@@ -67,8 +74,9 @@ def job_table(
     zone = zone_of(tz)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("job", "status", "", "done", "items", "failed", "items/s"):
-        table.add_column(name, justify="right" if name in ("done", "items", "failed", "items/s") else "left")
-    table.add_column(f"ready, {_zone_name(zone)}")
+        is_number = name in ("done", "items", "failed", "items/s")
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
+    table.add_column(f"ready, {_zone_name(zone)}", no_wrap=True)
     table.add_column("note", overflow="fold")
     ordered = rows.sort_values(["terminal", "job_id"], kind="stable")
     for row in ordered.head(most_rows).to_dict("records"):
