@@ -146,6 +146,13 @@ def test_a_steady_failure_rate_is_no_burst():
     assert len(anomalies(jobs(*samples))) <= 2
 
 
+@pytest.mark.parametrize(("failures", "found"), [(4, []), (5, [("failure_burst", 120)])])
+def test_a_burst_has_five_failures(failures, found):
+    """Four of ten after a thousand good ones are too few to cry."""
+    samples = job([0, 60, 120], [0, 1000, 1010 - failures], failed=[0, 0, failures], total=2000, percentage=[0, 50, 50])
+    assert kinds(samples, window=60, processed_includes_failed=False) == found
+
+
 def test_all_failures_at_the_start_are_no_burst():
     """There is nothing to compare them with."""
     samples = job([0, 10, 20], [0, 0, 100], failed=[0, 50, 50], total=150, percentage=[0, 33, 100])
