@@ -73,9 +73,11 @@ def job_table(
     """Build the table of a summary: running jobs first."""
     zone = zone_of(tz)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("job", "status", "", "done", "items", "failed", "items/s"):
-        is_number = name in ("done", "items", "failed", "items/s")
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
+    table.add_column("job", min_width=12)  # the only one that gives way where the terminal is narrow
+    table.add_column("status", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name in ("done", "items", "failed", "items/s"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column(f"ready, {_zone_name(zone)}", no_wrap=True)
     table.add_column("note", overflow="fold")
     ordered = rows.sort_values(["terminal", "job_id"], kind="stable")
@@ -94,7 +96,11 @@ def _cells(row: dict[Any, Any], zone: tzinfo) -> list[Any]:
     share = row["share_done"]
     label = row.get("label", pd.NA)
     return [
-        Text(row["job_id"][:40] if pd.isna(label) else f"{label[:30]} ({row['job_id'][:30]})"),
+        Text(
+            row["job_id"][:40] if pd.isna(label) else f"{label[:30]} ({row['job_id'][:30]})",
+            no_wrap=True,
+            overflow="ellipsis",
+        ),
         Text(f"{status_mark(status)} {status[:24]}", style=status_colour(status, LIGHT)),
         ProgressBar(total=1.0, completed=0.0 if pd.isna(share) else min(share, 1.0), width=16),
         _number(share, "{:.0%}"),
