@@ -76,7 +76,8 @@ def _jobs(arguments: argparse.Namespace) -> None:
 
     samples = read_chosen(arguments.store, arguments.job_ids)
     rows = mops.summary(samples)
-    console().print(job_table(rows, most_rows=len(rows), tz=arguments.tz))
+    screen = console()
+    screen.print(job_table(rows, most_rows=len(rows), width=screen.width, tz=arguments.tz))
     if not rows["eta"].isna().all():  # a forecast is not shown without its record
         print(f"forecasts: {backtest_summary(mops.eta_backtest(samples))}", file=sys.stderr)
 

@@ -63,29 +63,38 @@ class LiveTable:
             job_id: row.outcome.replace("_", " ") if row.outcome not in ("running", "ended") else row.fault or ""
             for job_id, row in outcomes.items()
         }
-        table = job_table(rows, notes=notes, most_rows=max(3, self._console.height - 6))
+        table = job_table(rows, notes=notes, most_rows=max(3, self._console.height - 6), width=self._console.width)
         self._live.update(table, refresh=True)
 
 
 def job_table(
-    rows: pd.DataFrame, *, notes: dict[str, str] | None = None, most_rows: int = 100, tz: str | tzinfo | None = None
+    rows: pd.DataFrame,
+    *,
+    notes: dict[str, str] | None = None,
+    most_rows: int = 100,
+    width: int = 120,
+    tz: str | tzinfo | None = None,
 ) -> Table:
-    """Build the table of a summary: running jobs first."""
+    """Build the table of a summary: running jobs first, bars where there is room for them."""
     zone = zone_of(tz)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("job", min_width=12)  # the only one that gives way where the terminal is narrow
     table.add_column("status", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    has_bars = width >= 110
+    if has_bars:
+        table.add_column("", no_wrap=True)
     for name in ("done", "items", "failed", "items/s"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column(f"ready, {_zone_name(zone)}", no_wrap=True)
     table.add_column("note", overflow="fold")
     ordered = rows.sort_values(["terminal", "job_id"], kind="stable")
     for row in ordered.head(most_rows).to_dict("records"):
-        table.add_row(*_cells(row, zone), (notes or {}).pop(row["job_id"], ""))
+        name, status, *numbers = _cells(row, zone)
+        bar = [_bar(row["share_done"])] if has_bars else []
+        table.add_row(name, status, *bar, *numbers, (notes or {}).pop(row["job_id"], ""))
     for job_id, note in list((notes or {}).items())[: max(0, most_rows - len(rows))]:
         if job_id not in set(rows["job_id"]):
-            table.add_row(job_id, Text("no sample yet"), "", "", "", "", "", "", note)
+            table.add_row(job_id, "no sample yet", *[""] * (5 + has_bars), note)
     if len(ordered) > most_rows:
         table.caption = f"and {len(ordered) - most_rows} more jobs"
     return table
@@ -102,13 +111,16 @@ def _cells(row: dict[Any, Any], zone: tzinfo) -> list[Any]:
             overflow="ellipsis",
         ),
         Text(f"{status_mark(status)} {status[:24]}", style=status_colour(status, LIGHT)),
-        ProgressBar(total=1.0, completed=0.0 if pd.isna(share) else min(share, 1.0), width=16),
         _number(share, "{:.0%}"),
         f"{row['finished_items']:,.0f}",
         f"{row['failed_items']:,.0f}",
         _number(_rate(row), "{:,.1f}"),
         _ready(row, zone),
     ]
+
+
+def _bar(share: float) -> ProgressBar:
+    return ProgressBar(total=1.0, completed=0.0 if pd.isna(share) else min(share, 1.0), width=16)
 
 
 def _rate(row: dict[Any, Any]) -> float:
