@@ -18,9 +18,9 @@ def failed(job_id, due):
     return Watch(job_id, due, fault="server")
 
 
-def rest(queue, now, faults=9):
-    for _ in range(faults):
-        queue.note_fault(now, 1.0)
+def rest(queue, now, retries=7):
+    for _ in range(retries):
+        queue.note_failed_retry(now, 1.0)
 
 
 def test_jobs_come_in_the_order_in_which_they_are_due():
@@ -32,7 +32,7 @@ def test_jobs_come_in_the_order_in_which_they_are_due():
 
 
 def test_a_rest_holds_up_failing_jobs_only():
-    """After nine faults in a row failing jobs wait eight to sixteen intervals; the others do not wait at all."""
+    """After seven failed retries in a row failing jobs wait eight to sixteen intervals; the others do not wait at all."""
     queue = queue_of(failed("broken", 1.0), Watch("healthy", 2.0))
     rest(queue, 1.0)
     assert queue.next_due() == 2.0
@@ -68,7 +68,7 @@ def test_a_healthy_job_among_broken_ones_ends_every_rest():
     """Fifty broken jobs and one that is fine: after each of its samples the broken ones are asked again."""
     queue = queue_of(*(failed(f"job-{i}", 1.0) for i in range(50)))
     for now in range(2, 20):
-        rest(queue, float(now), faults=50)
+        rest(queue, float(now), retries=50)
         queue.note_sample(float(now), 1.0)
         assert queue.next_due() <= now + 1.0
 

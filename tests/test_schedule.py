@@ -53,10 +53,10 @@ def test_retry_after_is_a_floor():
 
 
 def test_a_service_that_only_fails_is_asked_ever_more_rarely():
-    """Up to four faults in a row pause nobody; from then on the pause doubles, to a minute at most."""
-    assert schedule.service_rest(4, 1.0, Highest()) == 0.0
-    assert [schedule.service_rest(k, 1.0, Highest()) for k in (5, 6, 7, 99)] == pytest.approx([1, 2, 4, 60])
-    assert schedule.service_rest(6, 1.0, Lowest()) == pytest.approx(1.0)
+    """Up to two failed retries in a row pause nobody; from then on the rest doubles, to a minute at most."""
+    assert schedule.service_rest(2, 1.0, Highest()) == 0.0
+    assert [schedule.service_rest(k, 1.0, Highest()) for k in (3, 4, 5, 99)] == pytest.approx([1, 2, 4, 60])
+    assert schedule.service_rest(4, 1.0, Lowest()) == pytest.approx(1.0)
 
 
 def good(status: str) -> Poll:

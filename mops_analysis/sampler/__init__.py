@@ -448,7 +448,8 @@ class Sampler:
                 watch.due = schedule.poll_after_fault(
                     now, self.interval_s, watch.failures_in_a_row, retry_after_s, self._rng
                 )
-                self._queue.note_fault(now, self.interval_s)
+                if watch.failures_in_a_row > 1:
+                    self._queue.note_failed_retry(now, self.interval_s)
             outcome = schedule.verdict(
                 poll,
                 failures=watch.failures_in_a_row,

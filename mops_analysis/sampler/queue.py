@@ -49,16 +49,16 @@ class Watch:
 class PollQueue:
     """The jobs that wait for their next poll.
 
-    While only faults come, over all jobs, the service is given longer and longer rests. A rest holds up the jobs whose
-    last poll failed, never the others: so nobody suffers from a broken job, and a dead service is asked once by each
-    job, and then by one job after another.
+    While jobs whose last poll failed are asked again and fail again, and no poll of any job succeeds, the service is
+    given longer and longer rests. A rest holds up failing jobs, never the others: so nobody suffers from a broken job,
+    and a dead service is asked once about each job, and then about one job after another.
     """
 
     rng: random.Random
     _jobs: list[tuple[float, int, Watch]] = field(default_factory=list)
     _failing: list[tuple[float, int, Watch]] = field(default_factory=list)
     _tie: Iterator[int] = field(default_factory=itertools.count)
-    _faults_in_a_row: int = 0
+    _retries_in_a_row: int = 0
     _rests_until: float = -math.inf
     _not_before: float = -math.inf
 
@@ -87,15 +87,15 @@ class PollQueue:
             self._not_before = max(self._not_before, now) + 1 / max_requests_per_s
         return watch
 
-    def note_fault(self, now: float, interval_s: float) -> None:
-        """Note that a poll failed."""
-        self._faults_in_a_row += 1
+    def note_failed_retry(self, now: float, interval_s: float) -> None:
+        """Note that a poll failed, of a job whose last one had failed already."""
+        self._retries_in_a_row += 1
         self._rest(now, interval_s)
 
     def note_sample(self, now: float, interval_s: float) -> None:
         """Note that a poll succeeded: a rest ends, and those that waited for its end come back one by one."""
-        has_rested = self._faults_in_a_row >= schedule.PATIENCE
-        self._faults_in_a_row = 0
+        has_rested = self._retries_in_a_row >= schedule.PATIENCE
+        self._retries_in_a_row = 0
         if has_rested:
             self._rests_until = -math.inf
             waiting = [watch for due, _, watch in self._failing if due <= now]
@@ -106,5 +106,5 @@ class PollQueue:
             heapq.heapify(self._failing)
 
     def _rest(self, now: float, interval_s: float) -> None:
-        rest = schedule.service_rest(self._faults_in_a_row, interval_s, self.rng)
+        rest = schedule.service_rest(self._retries_in_a_row, interval_s, self.rng)
         self._rests_until = max(self._rests_until, now + rest)

@@ -20,8 +20,8 @@ LONGEST_BACKOFF_S = 60.0
 #: A service that asks for a longer wait than this [s] is not waited for: the job is given up.
 LONGEST_RETRY_AFTER_S = 3600.0
 
-#: After this many faults in a row, over all jobs, the service as a whole is asked more and more rarely.
-PATIENCE = 5
+#: After this many failed retries in a row, over all jobs, failing jobs are asked about more and more rarely.
+PATIENCE = 3
 
 
 def first_polls(jobs: int, now: float, interval_s: float, rng: random.Random) -> Sequence[float]:
@@ -50,11 +50,11 @@ def poll_after_fault(
     return now + wait
 
 
-def service_rest(faults: int, interval_s: float, rng: random.Random) -> float:
-    """Return how long no failing job is asked about, after so many faults in a row over all jobs [s]."""
-    if faults < PATIENCE:
+def service_rest(retries: int, interval_s: float, rng: random.Random) -> float:
+    """Return how long no failing job is asked about, after so many failed retries in a row over all jobs [s]."""
+    if retries < PATIENCE:
         return 0.0
-    longest = min(LONGEST_BACKOFF_S, interval_s * 2.0 ** min(faults - PATIENCE, 32))
+    longest = min(LONGEST_BACKOFF_S, interval_s * 2.0 ** min(retries - PATIENCE, 32))
     return rng.uniform(longest / 2, longest)
 
 

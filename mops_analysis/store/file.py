@@ -140,7 +140,8 @@ class StoreFile:
 
     def _refuse_if_damaged(self, finding: str) -> None:
         if finding != "ok":
-            raise StoreError(f"{self.path} is damaged: {finding}; restore a copy, or choose another file")
+            words = " ".join(finding.replace("*** in database main ***", "").split())
+            raise StoreError(f"{self.path} is damaged: {words}; restore a copy, or choose another file")
 
     def _refuse_if_newer(self, version: int) -> None:
         if version > SCHEMA_VERSION:

@@ -1,0 +1,615 @@
+"""Every fault of the table, end to end: faulty server, real client, sampler, store, and `mops watch` in processes.
+
+A row of the table below is one fault as it befalls a running job: sample, fault, sample, end. Each is run alone, in a
+sampler and a store of its own, and all of them in one sampler beside healthy jobs.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from faulty_server import FaultyServer, black_hole, close, hang, head, refused, reply, reset, sample, trickle
+from test_client import FAULTS, ODD_VALUES, SAMPLES, fields
+
+import mops_analysis as mops
+from mops_analysis.cli.watch import _exit_code
+from mops_analysis.errors import PERMANENT_FAULTS
+from mops_analysis.store import SampleStore
+
+DEADLINE_S = 1.0
+EXIT_CODES = {"auth": 3, "forbidden": 4, "not_found": 5, "client": 5, "quota": 6, "gave_up": 7, "timed_out": 7}
+
+#: Broken on a connection that was kept open, these are asked once more in silence; so it takes two of them for a fault.
+ASKED_TWICE = {"empty reply", "RST before the reply"}
+
+
+def end(**changed):
+    return sample(**{"status": "completed", "processed_items": 9, **changed})
+
+
+def clients(server, **options):
+    return mops.JobStatusClient(base_url=server.url, **{"deadline_s": DEADLINE_S, **options})
+
+
+def story(name):
+    """What the server does for a row's job, the polls that the store must hold, and the counts of the samples."""
+    behaviour, kind, _, _ = FAULTS[name]
+    faults = [behaviour] * (2 if name in ASKED_TWICE else 1)
+    script = [sample(processed_items=1), *faults, sample(processed_items=2), end()]
+    if kind in PERMANENT_FAULTS:
+        return script, ["ok", kind], [1]
+    return script, ["ok", kind, "ok", "ok"], [1, 2, 9]
+
+
+def check(name, job_id, row, store, server):
+    """The row's job: kinds and samples in the store, how the watch ended, the exit code, the number of requests."""
+    script, outcomes, counts = story(name)
+    kind = outcomes[1]
+    polls = store.read_polls(job_id)
+    assert polls["outcome"].tolist() == outcomes, name
+    assert store.read_samples(job_id)["processed_items"].tolist() == counts, name
+    assert polls["sampled_at"].is_monotonic_increasing
+    assert row.outcome == (kind if kind in PERMANENT_FAULTS else "ended"), name
+    assert _exit_code(row, fail_on_review=False) == EXIT_CODES.get(row.outcome, 0), name
+    assert len(server.of(job_id)) == (2 if kind in PERMANENT_FAULTS else len(script)), name
+    if kind == "timeout":
+        assert polls["latency_s"].max() < DEADLINE_S + 1, name
+
+
+def test_each_fault_alone(tmp_path):
+    """Each fault in a watch of its own: its kind is one row, no sample is lost or made up, the end is as listed."""
+    with FaultyServer({name: story(name)[0] for name in FAULTS}) as server, ThreadPoolExecutor(12) as pool:
+
+        def watch(name):
+            path = tmp_path / f"{list(FAULTS).index(name)}.db"
+            with SampleStore(path) as store, clients(server) as client:
+                sampler = mops.Sampler(client, store, interval_s=0.1)
+                sampler.watch(name, timeout_s=20, progress=False)
+                check(name, name, sampler.outcomes()[0], store, server)
+
+        list(pool.map(watch, FAULTS))
+
+
+def longest_gap(server, job_id):
+    return max(b.at - a.at for a, b in pairwise(server.of(job_id)))
+
+
+def test_all_faults_beside_healthy_jobs(tmp_path):
+    """All faults but 401 at once in one sampler: each ends as it does alone; three healthy jobs keep their cadence."""
+    names = [name for name in FAULTS if name != "401"]
+    script = {name: story(name)[0] for name in names}
+    healthy = ["healthy-1", "healthy-2", "healthy-3"]
+    script |= {job_id: [*[sample(processed_items=n) for n in range(12)], end()] for job_id in healthy}
+    with FaultyServer(script) as server, SampleStore(tmp_path / "samples.db") as store, clients(server) as client:
+        sampler = mops.Sampler(client, store, interval_s=0.4)
+        sampler.watch([*names, *healthy], timeout_s=30, progress=False)
+        for row in sampler.outcomes():
+            if row.job_id in names:
+                check(row.job_id, row.job_id, row, store, server)
+            else:
+                assert (row.outcome, row.polls, row.failures) == ("ended", 13, 0)
+                assert store.read_samples(row.job_id)["processed_items"].tolist() == [*range(12), 9]
+                assert longest_gap(server, row.job_id) < 1.2
+
+
+def test_good_and_odd_replies_are_stored_as_they_came(tmp_path):
+    """Every form of a good reply and every odd value gives one sample each, as served; the analysis copes with them."""
+    good = {f"good {name}": [behaviour, behaviour, end()] for name, behaviour in SAMPLES.items()}
+    odd = {f"odd {name}": [sample(), fields(**changed), sample(), end()] for name, changed in ODD_VALUES.items()}
+    with (
+        FaultyServer(good | odd) as server,
+        SampleStore(tmp_path / "samples.db") as store,
+        clients(server) as client,
+    ):
+        sampler = mops.Sampler(client, store, interval_s=0.2)
+        with pytest.warns(UserWarning, match="is not one we know"):
+            frame = sampler.watch([*good, *odd], timeout_s=20, progress=False)
+        assert set(frame["outcome"]) == {"ended"}
+        assert frame["failures"].sum() == 0
+        polls = store.read_polls()
+        samples = store.read_samples()
+    for name in SAMPLES:
+        assert polls.loc[polls["job_id"] == f"good {name}", "processed_items"].tolist() == [5, 5, 9]
+    for name, changed in ODD_VALUES.items():
+        row = polls[polls["job_id"] == f"odd {name}"].iloc[1]
+        assert {column: row[column] for column in changed} == changed
+    assert len(mops.summary(samples)) == len(good) + len(odd)
+    assert (mops.throughput(samples, window=10)["items_per_s"].dropna() >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("word", "outcome", "code"),
+    [
+        ("completed", "ended", 0),
+        ("COMPLETED_WITH_WARNINGS", "ended", 0),
+        ("partial_success", "ended", 5),
+        ("failed", "ended", 5),
+        ("cancelled", "ended", 5),
+        ("awaiting_review", "awaiting_review", 0),
+    ],
+)
+def test_the_last_status_ends_the_watch(store, word, outcome, code):
+    """A terminal status is stored, ends the watch with its exit code, and not one more request goes out."""
+    with FaultyServer({"job-1": [sample(), sample(status=word)]}) as server, clients(server) as client:
+        sampler = mops.Sampler(client, store, interval_s=0.05)
+        sampler.watch("job-1", progress=False)
+        time.sleep(0.15)
+        [row] = sampler.outcomes()
+        assert (row.outcome, _exit_code(row, fail_on_review=False), len(server.requests)) == (outcome, code, 2)
+        assert store.read_samples()["status"].tolist() == ["in_progress", word.lower()]
+
+
+def test_a_stale_connection_loses_no_sample(store):
+    """A server that breaks the kept connection every other time: each poll is a sample all the same."""
+    script = [sample(processed_items=1)]
+    for n in range(2, 7):
+        script += [(close, reset)[n % 2], sample(processed_items=n)]
+    with FaultyServer({"job-1": [*script, end()]}) as server, clients(server) as client:
+        mops.Sampler(client, store, interval_s=0.05).watch("job-1", progress=False)
+    assert store.read_polls()["outcome"].unique().tolist() == ["ok"]
+    assert store.read_samples()["processed_items"].tolist() == [1, 2, 3, 4, 5, 6, 9]
+
+
+# ---------------------------------------------------------------- manners
+
+DEAD = {"429": reply(429), "503": reply(503), "RST": reset}
+
+
+@pytest.mark.parametrize("jobs", [1, 6])
+def test_a_dead_service_is_asked_rarely(tmp_path, jobs):
+    """429, 503, RST and nobody listening, for ever, at 0.2 s: at most 16 requests in 4 s, for one job and for six."""
+
+    def watch(name, url):
+        with SampleStore(tmp_path / f"{name}.db") as store, mops.JobStatusClient(base_url=url) as client:
+            job_ids = [f"{name}-{n}" for n in range(jobs)]
+            frame = mops.Sampler(client, store, 0.2).watch(job_ids, timeout_s=4, progress=False)
+            assert set(frame["outcome"]) == {"timed_out"}
+            return len(store.read_polls())
+
+    script = {f"{name}-{n}": behaviour for name, behaviour in DEAD.items() for n in range(jobs)}
+    with FaultyServer(script) as server, refused() as nobody, ThreadPoolExecutor(4) as pool:
+        urls = [*((name, server.url) for name in DEAD), ("refused", nobody)]
+        polls = list(pool.map(watch, *zip(*urls, strict=True)))
+        requests = [sum(r.job_id.startswith(name) for r in server.requests) for name in DEAD]
+    assert all(3 <= count <= 16 for count in polls), polls
+    assert requests == polls[:3]
+
+
+def in_a_second(offset_s=0.0):
+    """A Retry-After date one to two seconds from the reply's own Date, which may be far off ours."""
+
+    def behave(exchange):
+        now = time.time() + offset_s
+        headers = [f"Date: {formatdate(now, usegmt=True)}", f"Retry-After: {formatdate(now + 1, usegmt=True)}"]
+        return reply(503, b"", *headers)(exchange)
+
+    return behave
+
+
+FLOORS = {
+    "seconds": (reply(429, b"", "Retry-After: 1"), 1.0),
+    "fraction": (reply(503, b"", "Retry-After: 0.7"), 0.7),
+    "date": (in_a_second(), 1.0),
+    "date, server a day ahead": (in_a_second(86400.0), 1.0),
+    "0": (reply(429, b"", "Retry-After: 0"), 0.1),
+    "none": (reply(429), 0.1),
+    "past": (reply(503, b"", f"Retry-After: {formatdate(0, usegmt=True)}"), 0.1),
+    "negative": (reply(429, b"", "Retry-After: -5"), 0.1),
+    "garbage": (reply(429, b"", "Retry-After: 1m0s"), 0.1),
+    "bad date": (reply(503, b"", "Retry-After: Fri, 31 Dec 99999 23:59:59 GMT"), 0.1),
+}
+
+
+def test_retry_after_is_a_floor_in_all_its_forms(store):
+    """No request comes earlier than the service asked for, in whatever form; six that were asked the same spread."""
+    six = {f"spread-{n}": [reply(429, b"", "Retry-After: 1"), end()] for n in range(6)}
+    script = {name: [behaviour, end()] for name, (behaviour, _) in FLOORS.items()} | six
+    with FaultyServer(script) as server, clients(server) as client:
+        frame = mops.Sampler(client, store, interval_s=0.1).watch([*FLOORS, *six], timeout_s=20, progress=False)
+        assert set(frame["outcome"]) == {"ended"}
+        for name, (_, floor_s) in FLOORS.items():
+            first, second = server.of(name)
+            assert second.at - first.at >= floor_s, name
+        returns = [server.of(name)[1].at for name in six]
+    assert max(returns) - min(returns) >= 0.05
+
+
+@pytest.mark.parametrize("asked", ["999999999", "9" * 5000])
+def test_a_service_that_asks_for_ever_is_given_up(store, asked):
+    """A wait of years is not waited for: one request, outcome gave_up, exit code 7."""
+    with FaultyServer({"job-1": reply(429, b"", f"Retry-After: {asked}")}) as server, clients(server) as client:
+        sampler = mops.Sampler(client, store, interval_s=0.05)
+        sampler.watch("job-1", progress=False)
+        [row] = sampler.outcomes()
+        assert (row.outcome, _exit_code(row, fail_on_review=False), len(server.requests)) == ("gave_up", 7, 1)
+
+
+def test_a_refused_credential_stops_all_jobs(store):
+    """401 for one of six jobs: at most one more request each that was under way, then none."""
+    script = {f"job-{n}": sample() for n in range(5)} | {"refused": [sample(), reply(401)]}
+    with FaultyServer(script) as server, clients(server) as client:
+        sampler = mops.Sampler(client, store, interval_s=0.2)
+        sampler.watch(list(script), progress=False, timeout_s=10)
+        refused_at = server.of("refused")[1].at
+        time.sleep(0.3)
+        assert sum(request.at > refused_at for request in server.requests) <= 1
+        assert {row.outcome for row in sampler.outcomes()} == {"auth"}
+
+
+def test_a_service_that_comes_back_is_not_stormed(store):
+    """After an outage of all twelve jobs, they come back spread, not in one burst, and all of them do."""
+    ends_at = time.monotonic() + 1.5
+
+    def answer(job_id, number):
+        return reply(503) if time.monotonic() < ends_at else end() if number > 40 else sample()
+
+    jobs = [f"job-{n}" for n in range(12)]
+    with FaultyServer(answer) as server, clients(server) as client:
+        sampler = mops.Sampler(client, store, interval_s=0.2)
+        sampler.start(jobs)
+        until = time.monotonic() + 15
+        while any(row.status is None for row in sampler.outcomes()) and time.monotonic() < until:
+            time.sleep(0.05)
+        sampler.stop()
+        assert all(row.status is not None for row in sampler.outcomes())
+        back = sorted(min(r.at for r in server.of(job) if r.at >= ends_at) for job in jobs)
+    assert max(sum(at <= other < at + 0.02 for other in back) for at in back) <= 6
+
+
+# ---------------------------------------------------------------- `mops watch` in a process of its own
+
+
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def _leave_no_process():
+    yield
+    for process in STARTED:
+        if not process.stdout.closed:
+            process.kill()
+            process.communicate()
+    STARTED.clear()
+
+
+def command(*arguments, **options):
+    """A process of `mops`; its environment holds no credential."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MERCHANTOPS_")}
+    environment = kept | {"MERCHANTOPS_API_URL": options.pop("url", "http://127.0.0.1:9")} | options.pop("env", {})
+    script = options.pop("script", "from mops_analysis.cli import main; sys.exit(main())")
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import sys\n{script}", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+    STARTED.append(process)
+    return process
+
+
+def ended(process, timeout=30):
+    """Exit code, the objects on stdout, and stderr, which never shows a traceback."""
+    out, err = process.communicate(timeout=timeout)
+    assert "Traceback" not in err, err
+    return process.returncode, [json.loads(line) for line in out.splitlines()], err
+
+
+def wait_for(condition, timeout_s=20):
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+STUCK = {
+    "between polls": (sample(), ("--interval", "60"), "ok"),
+    "in a hang": (hang(), (), None),
+    "in a trickle": (trickle(b" " * 5000, first=head(length=5000)), (), None),
+    "waiting 30 s as told": (reply(429, b"", "Retry-After: 30"), (), "rate_limited"),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_watch_in_any_state(tmp_path, number):
+    """In any state: out within a second, exit code 130, what was seen is printed, the store is whole."""
+    with (
+        FaultyServer({"job-1": [sample(), sample()]}) as plain,
+        black_hole() as nowhere,
+        contextlib.ExitStack() as stack,
+    ):
+        runs = {}
+        for name, (behaviour, options, _) in STUCK.items():
+            server = stack.enter_context(FaultyServer({"job-1": behaviour}))
+            runs[name] = (server, command("watch", "job-1", *options, "--store", name, url=server.url, cwd=tmp_path))
+        runs["while it connects"] = (None, command("watch", "job-1", "--store", "c.db", url=nowhere, cwd=tmp_path))
+        with SampleStore(tmp_path / "held.db"):
+            pass
+        other = stack.enter_context(contextlib.closing(sqlite3.connect(tmp_path / "held.db", isolation_level=None)))
+        arguments = ("watch", "job-1", "--interval", "0.2", "--store", "held.db")
+        runs["while it writes"] = (plain, command(*arguments, url=plain.url, cwd=tmp_path))
+        wait_for(lambda: all(server is None or server.requests for server, _ in runs.values()))
+        time.sleep(0.5)
+        other.execute("BEGIN IMMEDIATE")
+        time.sleep(0.5)
+        for name, (_, process) in runs.items():
+            begun = time.monotonic()
+            process.send_signal(number)
+            code, [seen], _ = ended(process)
+            assert (code, seen["outcome"]) == (130, "stopped"), name
+            assert time.monotonic() - begun < 2.5, name  # a second, and what a busy machine takes to leave Python
+    for name, (_, _, outcome) in STUCK.items():
+        with SampleStore(tmp_path / name) as store:
+            store.check()
+            assert store.read_polls()["outcome"].tolist() == ([outcome] if outcome else []), name
+
+
+def test_a_stopped_process_makes_up_for_one_poll_at_most(tmp_path):
+    """SIGSTOP for 2 s, then SIGCONT: at most one poll per job is made up for, the cadence is as before, times rise."""
+    jobs = ["job-1", "job-2", "job-3"]
+    with FaultyServer() as server:
+        process = command("watch", *jobs, "--interval", "0.4", url=server.url, cwd=tmp_path)
+        wait_for(lambda: len(server.requests) >= 6)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        stopped_at = time.monotonic()
+        time.sleep(2)
+        process.send_signal(signal.SIGCONT)
+        continued_at = time.monotonic()
+        time.sleep(1.6)
+        process.send_signal(signal.SIGINT)
+        assert ended(process)[0] == 130
+        for job in jobs:
+            times = [request.at for request in server.of(job)]
+            assert not [at for at in times if stopped_at < at < continued_at]
+            after = [at for at in times if at >= continued_at]
+            assert sum(at < continued_at + 0.35 for at in after) <= 2  # the one made up for, and a due one
+            assert 3 <= len(after) <= 6
+    with SampleStore(tmp_path / "samples.db") as store:
+        for job in jobs:
+            assert store.read_polls(job)["sampled_at"].is_monotonic_increasing
+
+
+STEPPED = """
+import time
+real, begun = time.time_ns, time.monotonic()
+def stepped():
+    return real() + {first} * 10**9 + (0 if time.monotonic() < begun + 1.2 else {step} * 10**9)
+time.time_ns = stepped
+time.time = lambda: stepped() / 1e9
+from mops_analysis.cli import main
+sys.exit(main())
+"""
+
+
+def test_steps_of_the_wall_clock_change_nothing(tmp_path):
+    """The wall clock is put back by an hour, or forward by a day, during a watch: cadence and times go on evenly."""
+    with FaultyServer() as server:
+        runs = {}
+        for job, step in (("back", -3600), ("forward", 86400)):
+            script = STEPPED.format(first=0, step=step)
+            arguments = ("watch", job, "--interval", "0.2", "--timeout", "2.4", "--store", job)
+            runs[job] = command(*arguments, url=server.url, cwd=tmp_path, script=script)
+        for job, process in runs.items():
+            assert ended(process)[0] == 7
+            with SampleStore(tmp_path / job) as store:
+                times = store.read_polls()["sampled_at"]
+            assert len(times) >= 8
+            assert times.diff().dropna().dt.total_seconds().between(0.01, 1.0).all()
+            assert longest_gap(server, job) < 1.0
+
+
+def test_times_rise_from_watch_to_watch_though_the_clock_was_put_back(tmp_path):
+    """A second watch, on a clock that was put back by an hour since: its times come after the first one's, evenly."""
+    with FaultyServer() as server:
+        for first in (0, -3600):
+            script = STEPPED.format(first=first, step=0)
+            arguments = ("watch", "job-1", "--interval", "0.2", "--timeout", "1")
+            assert ended(command(*arguments, url=server.url, cwd=tmp_path, script=script))[0] == 7
+    with SampleStore(tmp_path / "samples.db") as store:
+        steps = store.read_polls()["sampled_at"].diff().dropna().dt.total_seconds()
+    assert len(steps) >= 6
+    assert steps.between(0.01, 3.0).all()
+    assert steps.median() == pytest.approx(0.2, abs=0.1)
+
+
+# ---------------------------------------------------------------- the store, end to end
+
+
+@contextlib.contextmanager
+def small_disk(folder, size="300k"):
+    """A disk of its own, very small; the test is skipped where none may be mounted."""
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("only root may mount a disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_ends_the_watch_and_loses_nothing(tmp_path):
+    """The disk fills up: exit code 8, one clear line, every poll before it is kept; with space again it goes on."""
+    with small_disk(tmp_path / "disk") as disk, FaultyServer() as server:
+        (disk / "ballast").write_bytes(bytes(120_000))
+        arguments = ("watch", "job-1", "--interval", "0.02", "--store", str(disk / "samples.db"))
+        code, [seen], err = ended(command(*arguments, url=server.url, cwd=tmp_path))
+        assert code == 8
+        assert "free some disk space" in err
+        requests = len(server.requests)
+        with SampleStore(disk / "samples.db") as store:
+            store.check()
+            kept = len(store.read_polls())
+        assert kept == seen["polls"] >= requests - 1 >= 5
+        (disk / "ballast").unlink()
+        code, _, _ = ended(command(*arguments, "--timeout", "0.5", url=server.url, cwd=tmp_path))
+        assert code == 7
+        with SampleStore(disk / "samples.db") as store:
+            assert len(store.read_polls()) > kept
+
+
+def test_a_file_that_may_not_grow_ends_the_watch(tmp_path):
+    """The same under a limit on the size of files, which needs no disk of its own."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+
+    with FaultyServer() as server:
+        arguments = ("watch", "job-1", "--interval", "0.02", "--timeout", "20")
+        code, [seen], err = ended(command(*arguments, url=server.url, cwd=tmp_path, preexec_fn=limit))
+        assert code == 8
+        assert "all it had is still there" in err
+        with SampleStore(tmp_path / "samples.db") as store:
+            store.check()
+            assert len(store.read_polls()) == seen["polls"] >= len(server.requests) - 1 >= 5
+
+
+def test_an_unusable_store_is_refused_before_anything_is_sent(tmp_path):
+    """Read-only, damaged, cut, foreign, newer, not even a file: exit code 8, no request, not one byte changed."""
+    with SampleStore(tmp_path / "sound.db") as store:
+        polls = [mops.schema.Poll(f"job-{n}", n, 0.1, "timeout", None, "no reply") for n in range(300)]
+        store.append(*polls)
+    sound = (tmp_path / "sound.db").read_bytes()
+    with contextlib.closing(sqlite3.connect(tmp_path / "foreign.db")) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    spoilt = {
+        "damaged.db": sound[:4096] + bytes(4096) + sound[8192:],
+        "cut.db": sound[: len(sound) // 2],
+        "newer.db": sound[:60] + b"\0\0\0\x63" + sound[64:],
+        "foreign.db": (tmp_path / "foreign.db").read_bytes(),
+        "text.db": b"job_id,status\n" * 50,
+    }
+    for name, data in spoilt.items():
+        (tmp_path / name).write_bytes(data)
+    with FaultyServer() as server:
+        names = [*spoilt, ".", "nowhere/samples.db"]
+        runs = {name: command("watch", "a", "--store", name, url=server.url, cwd=tmp_path) for name in names}
+        for name, process in runs.items():
+            code, seen, err = ended(process)
+            assert (code, seen) == (8, []), name
+            assert err.count("\n") == 1, err
+        assert server.connections == 0
+    assert {name: (tmp_path / name).read_bytes() for name in spoilt} == spoilt
+
+
+def test_a_read_only_store_is_refused_before_anything_is_sent(tmp_path):
+    """A store on a disk that may only be read: exit code 8, no request, not one byte changed; it can be read."""
+    with small_disk(tmp_path / "disk") as disk, FaultyServer() as server:
+        path = disk / "samples.db"
+        path.write_bytes((Path(__file__).parent / "data" / "store-version-1.db").read_bytes())
+        before = path.read_bytes()
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        code, _, err = ended(command("watch", "a", "--store", str(path), url=server.url, cwd=tmp_path))
+        assert code == 8
+        assert "may be written" in err
+        assert (server.connections, path.read_bytes()) == (0, before)
+        with SampleStore(path) as store:
+            assert len(store.read_polls()) == 8
+
+
+def test_two_samplers_share_a_store_but_not_a_job(tmp_path):
+    """Four processes with a job each write 80 polls to one store without a lock error; a job twice is refused."""
+    jobs = {f"job-{n}": [*[sample(processed_items=m) for m in range(19)], end()] for n in range(4)}
+    with FaultyServer(jobs | {"slow": sample()}) as server:
+        slow = command("watch", "slow", url=server.url, cwd=tmp_path)
+        wait_for(lambda: server.of("slow"))
+        runs = [command("watch", job, "--interval", "0.05", url=server.url, cwd=tmp_path) for job in jobs]
+        code, _, err = ended(command("watch", "slow", url=server.url, cwd=tmp_path))
+        assert code == 8
+        assert f"by process {slow.pid} already" in err
+        assert [ended(process)[0] for process in runs] == [0, 0, 0, 0]
+        slow.kill()
+        slow.communicate()
+        done = ended(command("watch", "slow", "--timeout", "0.5", "--interval", "0.1", url=server.url, cwd=tmp_path))
+        assert done[0] == 7  # the note of the killed one holds nobody up
+    with SampleStore(tmp_path / "samples.db") as store:
+        assert [len(store.read_samples(job)) for job in jobs] == [20] * 4
+
+
+def test_store_commands(tmp_path):
+    """`mops store` checks and copies: counts, times and path are printed; damage and an existing copy exit with 8."""
+    path = tmp_path / "samples.db"
+    path.write_bytes((Path(__file__).parent / "data" / "store-version-1.db").read_bytes())
+
+    def run(*arguments):
+        process = command("store", *arguments, cwd=tmp_path)
+        out, err = process.communicate(timeout=30)
+        assert "Traceback" not in err
+        return process.returncode, out, err
+
+    code, out, _ = run("check", "samples.db")
+    assert code == 0
+    assert out.splitlines() == [
+        "samples.db: sound; 8 polls, 6 samples, 2 jobs",
+        "from 2025-11-18 14:00:00 UTC to 2025-11-18 14:00:13 UTC",
+    ]
+    assert run("backup", "samples.db", "copy.db") == (0, f"{tmp_path / 'copy.db'}\n", "")
+    assert len(mops.read_samples(tmp_path / "copy.db")) == 6
+    code, _, err = run("backup", "samples.db", "copy.db")
+    assert (code, "exists already" in err) == (8, True)
+    assert run("check", "missing.db")[0] == 8
+    assert not (tmp_path / "missing.db").exists()
+    path.write_bytes(path.read_bytes()[:9000])
+    assert run("check", "samples.db")[0] == 8
+
+
+# ---------------------------------------------------------------- in a notebook
+
+CELL = """
+import mops_analysis as mops
+client = mops.JobStatusClient(base_url={url!r})
+store = mops.SampleStore({path!r})
+sampler = mops.Sampler(client, store, interval_s=0.1)
+sampler.{act}
+"""
+
+
+def test_an_interrupted_and_rerun_cell_leaves_one_sampler(tmp_path, monkeypatch):
+    """A kernel interrupt ends a watch; a cell that is run again takes its job over: one sampler polls, not two."""
+    from jupyter_client.manager import start_new_kernel
+
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    with FaultyServer() as server:
+        manager, kernel = start_new_kernel(kernel_name="python3")
+        try:
+            path = str(tmp_path / "samples.db")
+            blocking = CELL.format(url=server.url, path=path, act="watch('job-1', progress=False)")
+            message = kernel.execute(blocking)
+            wait_for(lambda: len(server.requests) >= 3)
+            begun = time.monotonic()
+            manager.interrupt_kernel()
+            while (reply_of_cell := kernel.get_shell_msg(timeout=10))["parent_header"]["msg_id"] != message:
+                pass
+            assert reply_of_cell["content"]["ename"] == "KeyboardInterrupt"
+            assert time.monotonic() - begun < 2
+            requests = len(server.requests)
+            time.sleep(0.4)
+            assert len(server.requests) == requests
+            background = CELL.format(url=server.url, path=path, act="start('job-1')")
+            for _ in range(3):
+                kernel.execute_interactive(background, timeout=20, output_hook=lambda _: None)
+            time.sleep(0.2)
+            requests = len(server.requests)
+            time.sleep(1)
+            assert 5 <= len(server.requests) - requests <= 12
+            count = "import threading; n = sum(t.name == 'mops-sampler' for t in threading.enumerate())"
+            answer = kernel.execute_interactive(
+                count, user_expressions={"n": "n"}, timeout=20, output_hook=lambda _: None
+            )
+            assert answer["content"]["user_expressions"]["n"]["data"]["text/plain"] in ("1", "2")
+        finally:
+            kernel.stop_channels()
+            manager.shutdown_kernel(now=True)
