@@ -144,5 +144,6 @@ def _ready(row: dict[Any, Any], zone: tzinfo) -> str:
         return f"took {duration_text(row['elapsed_s'])}" if pd.notna(row["elapsed_s"]) else ""
     if pd.isna(row["eta"]):
         return "estimating" if row["status"] == "in_progress" else ""
-    moments = [row[name].tz_convert(zone).strftime("%H:%M:%S") for name in ("eta", "eta_low", "eta_high")]
-    return f"{moments[0]} ({moments[1]} to {moments[2]})"
+    form = "%H:%M" if row["remaining_s"] > 600 else "%H:%M:%S"
+    moments = [row[name].tz_convert(zone).strftime(form) for name in ("eta", "eta_low", "eta_high")]
+    return f"{moments[0]} ({moments[1]}–{moments[2]})"
