@@ -22,6 +22,7 @@ FIGURES = {
     "02-throughput.ipynb": 1,
     "03-eta.ipynb": 2,
     "04-failure-rates.ipynb": 1,
+    "07-fleet.ipynb": 1,
 }
 
 # First in the kernel: whatever our code warns of is an error there, too. IPython and its parts may warn.
