@@ -28,7 +28,10 @@ lab: .venv/lab
 	$(BIN)/mops lab
 
 bench: .venv/dev
-	for script in benchmarks/*.py benchmarks/eta/score.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/client.py
+	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/eta/score.py
+	$(BIN)/python -m benchmarks
 
 # The browser tests need Chromium. It is installed where that is possible without asking; else those tests say that they
 # were skipped, and why.
