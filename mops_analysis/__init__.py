@@ -17,10 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # For type checkers and editors; at run time `_HOMES` below says the same, lazily. A test compares the two.
+    from mops_analysis.charts import alt_text as alt_text
+    from mops_analysis.charts import plot_comparison as plot_comparison
     from mops_analysis.charts import plot_eta as plot_eta
     from mops_analysis.charts import plot_failure_rate as plot_failure_rate
+    from mops_analysis.charts import plot_failures_by_job as plot_failures_by_job
+    from mops_analysis.charts import plot_heatmap as plot_heatmap
     from mops_analysis.charts import plot_progress as plot_progress
     from mops_analysis.charts import plot_throughput as plot_throughput
+    from mops_analysis.charts import plot_timeline as plot_timeline
     from mops_analysis.client import JobStatusClient as JobStatusClient
     from mops_analysis.credentials import Secret as Secret
     from mops_analysis.dashboard import JobPicker as JobPicker
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from mops_analysis.metrics.throughput import throughput_by as throughput_by
     from mops_analysis.report import export as export
     from mops_analysis.report import report as report
+    from mops_analysis.report import tear_sheet as tear_sheet
     from mops_analysis.sampler import Sampler as Sampler
     from mops_analysis.schema import JobStatus as JobStatus
     from mops_analysis.store import SampleStore as SampleStore
@@ -82,8 +88,14 @@ _HOMES = {
     "plot_throughput": "charts",
     "plot_eta": "charts",
     "plot_failure_rate": "charts",
+    "plot_comparison": "charts",
+    "plot_failures_by_job": "charts",
+    "plot_timeline": "charts",
+    "plot_heatmap": "charts",
+    "alt_text": "charts",
     "export": "report",
     "report": "report",
+    "tear_sheet": "report",
     "dashboard": "dashboard",
     "JobPicker": "dashboard",
 }
