@@ -121,6 +121,13 @@ def test_public_docstrings_follow_the_house_style(function):
         assert "Parameters\n" in text or "Attributes\n" in text
 
 
+def test_type_checkers_see_the_same_names():
+    """What is imported for type checkers is what the package gives at run time."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    [block] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    assert {alias.asname for node in block.body for alias in node.names} | {"__version__"} == set(mops_analysis.__all__)
+
+
 def test_a_function_is_not_hidden_by_its_module():
     """`mops.report` and `mops.dashboard` stay functions after their modules of the same name were imported."""
     for name in ("report", "dashboard"):
