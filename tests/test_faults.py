@@ -613,3 +613,16 @@ def test_an_interrupted_and_rerun_cell_leaves_one_sampler(tmp_path, monkeypatch)
         finally:
             kernel.stop_channels()
             manager.shutdown_kernel(now=True)
+
+
+# ---------------------------------------------------------------- figures
+
+
+@pytest.mark.parametrize("figures", ["kills", "long_run", "trickles"])
+def test_the_figures_hold(tmp_path, monkeypatch, figures):
+    """A small run of the benchmark: kills lose nothing, memory and descriptors do not grow, trickles end in time."""
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    import reliability
+
+    for name, figure, goal, is_kept in getattr(reliability, figures)(tmp_path, small=True):
+        assert is_kept, f"{name}: {figure}, goal {goal}"

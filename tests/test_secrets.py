@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import traceback
+import zipfile
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -46,7 +47,11 @@ def leaks(data):
 
 
 def everything_in(folder):
-    return b"\0".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    packed = [zipfile.ZipFile(path) for path in files if zipfile.is_zipfile(path)]  # .xlsx
+    return b"\0".join(
+        [*(path.read_bytes() for path in files), *(each.read(name) for each in packed for name in each.namelist())]
+    )
 
 
 def echo(exchange):
