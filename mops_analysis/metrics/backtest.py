@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mops_analysis import schema
 from mops_analysis.metrics.arrays import Arrays, Floats, IncludesFailed, Ints
 from mops_analysis.metrics.counting import includes_failed_so_far
 from mops_analysis.metrics.eta import remaining_seconds
-from mops_analysis.metrics.running import Running, count_work
+from mops_analysis.metrics.running import Running, count_work, finish_ns, finished_rows
 
 _SHARES_DONE = (0.1, 0.25, 0.5, 0.75, 0.9)
 _TQDM_ALPHA = 0.3
@@ -91,7 +90,7 @@ def eta_backtest(
     forecasts = {"mops": ours} | {
         method: np.array([formula(running)[at], unknown, unknown]) for method, formula in FORMULAS.items()
     }
-    truth = (_finish_ns(arrays)[job] - arrays.time_ns[running.row[at]]) / 1e9
+    truth = (finish_ns(arrays)[job] - arrays.time_ns[running.row[at]]) / 1e9
     keys = {"job_id": pd.array(arrays.job_ids[job], dtype="string"), "share_done": share}
     tables = [
         pd.DataFrame({**keys, "method": method, **_compare(forecast, truth, _poll_intervals(arrays)[job])})
@@ -165,7 +164,7 @@ def _compare(forecast: Floats, truth: Floats, poll_s: Floats) -> dict[str, Any]:
 
 def _moments(arrays: Arrays, running: Running) -> Iterator[tuple[int, float, int]]:
     """Each finished job's number, share done, and the first running row by which it was done."""
-    ends = _ends(arrays)
+    ends = finished_rows(arrays)
     finished = np.flatnonzero(ends >= 0)
     starts, stops = (np.searchsorted(running.row, row[finished]) for row in (arrays.first, ends))
     for job, start, stop in zip(finished.tolist(), starts.tolist(), stops.tolist(), strict=True):
@@ -176,22 +175,6 @@ def _moments(arrays: Arrays, running: Running) -> Iterator[tuple[int, float, int
             at = np.flatnonzero(done >= share)[:1]
             if len(at) and at[0] > 0:
                 yield job, share, start + int(at[0])
-
-
-def _ends(arrays: Arrays) -> Ints:
-    """First row of each job at which it had finished, -1 where it has not (k)."""
-    finished = np.flatnonzero(arrays.is_status(schema.FINISHED_STATUSES))[::-1]
-    ends = np.full(len(arrays.job_ids), -1)
-    ends[arrays.job[finished]] = finished
-    return ends
-
-
-def _finish_ns(arrays: Arrays) -> Ints:
-    """Half-way between the last sample before the end of each job and the first one after (k)."""
-    after = np.maximum(_ends(arrays), arrays.first)
-    before = np.maximum(after - 1, arrays.first)
-    half_way: Ints = arrays.time_ns[before] + (arrays.time_ns[after] - arrays.time_ns[before]) // 2
-    return half_way
 
 
 def _poll_intervals(arrays: Arrays) -> Floats:

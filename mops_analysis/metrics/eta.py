@@ -4,7 +4,8 @@ Source: the windows are weighted by what they would have forecast so far, after 
 progress estimation" (König, Ding, Chaudhuri, Narasayya, 2011), which chooses among estimators by their past
 performance. The derivation, the comparison with progress bars and the calibration stand in ``docs/eta.md``.
 
-Conventions: everything is causal, row by row: no answer uses a sample taken later, nor another job. ``t``, ``u``, ticks
+Conventions: everything is causal, row by row: no answer uses a sample taken later. Without a column `label` none uses
+another job; with one, those of the same label that had finished before the job began. ``t``, ``u``, ticks
 and events as in `metrics.running`; ``R`` is the work left, ``delta`` the mean time between polls.
 
 The steps, each one function:
@@ -15,6 +16,7 @@ The steps, each one function:
 `_pace`               logarithm of the seconds per item: eleven windows, weighted by their own past forecasts
 `_remaining`          pace times work left, with growth of the total, credit for a batch under way, and stalls
 `_offsets`            how far the truth may lie off, from how far past forecasts were off
+`learn`               correct both by what finished jobs of the same label have taught
 `_hold`               keep the finish on display unless there is news
 ====================  ======================================================================================
 """
@@ -22,9 +24,11 @@ The steps, each one function:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +36,7 @@ import pandas as pd
 from mops_analysis.errors import SchemaError
 from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, Ints
 from mops_analysis.metrics.counting import includes_failed_so_far
+from mops_analysis.metrics.history import Outlook, learn
 from mops_analysis.metrics.running import Events, Running, count_work, find_events
 
 #: Windows of the pace: so many newest ticks, or such a share of all events.
@@ -51,7 +56,7 @@ _FITTED_INTERVAL = 0.8
 _TAIL_POWER = 1.5
 _MAX_OFFSET = 50
 #: News of this many own widths moves the finish on display half-way.
-_HOLD = 0.03
+_HOLD = 0.04
 
 
 def eta(
@@ -59,14 +64,17 @@ def eta(
 ) -> pd.DataFrame:
     """Remaining seconds and finishing time of each job, foretold at each of its samples.
 
-    Each row is answered from that job's samples up to that row only: what `eta` says about yesterday is what it would
-    have said yesterday. Nothing is said (NaN, NaT) unless the job is ``in_progress``, its counter has risen since the
-    first sample, and the work left is known. Jobs without a total are forecast by their percentage.
+    Each row is answered from what was sampled up to that row: what `eta` says about yesterday is what it would have
+    said yesterday. Nothing is said (NaN, NaT) unless the job is ``in_progress``, its counter has risen since the first
+    sample, and the work left is known. Jobs without a total are forecast by their percentage.
+
+    Where the samples have a column `label`, a job also learns from the jobs of its label that had finished before it
+    began: how far their forecasts were off at each share done, and how often their intervals held.
 
     Parameters
     ----------
     samples
-        Frame as in `schema`, n rows in any order.
+        Frame as in `schema`, n rows in any order; a column `label` names the kind of job.
     interval
         Share of cases in which the truth is to lie between low and high, more than 0 and less than 1.
     processed_includes_failed
@@ -117,10 +125,21 @@ def remaining_seconds(arrays: Arrays, interval: float, processed_includes_failed
     """Median, low and high of the remaining seconds (3 x n), in the sorted order of `arrays`."""
     width = _relative_width(interval)
     seconds = np.full((3, len(arrays.time_ns)), np.nan)
-    for rows, _, block in arrays.blocks():
-        running = count_work(block, includes_failed_so_far(block, processed_includes_failed))
-        seconds[:, rows.start + running.row] = _forecast(running, width)
+    outlooks = (
+        _outlook(count_work(block, includes_failed_so_far(block, processed_includes_failed)), rows.start)
+        for rows, _, block in arrays.blocks()
+    )
+    for outlook in [learn(arrays, _joined(outlooks))] if arrays.label() else outlooks:
+        seconds[:, outlook.row] = _forecast(outlook, width)
     return seconds
+
+
+def _joined(outlooks: Iterable[Outlook]) -> Outlook:
+    return Outlook(*(np.concatenate(parts) for parts in zip(*map(_parts, outlooks), strict=True)))
+
+
+def _parts(outlook: Outlook) -> list[Any]:
+    return [getattr(outlook, part.name) for part in fields(outlook)]
 
 
 def _relative_width(interval: float) -> float:
@@ -224,9 +243,9 @@ def _origin(events: Events, share: tuple[int, int]) -> _Origin:
     work = events.work
     part, whole = share
     bound = work // whole * part + work % whole * part // whole
-    starts = np.flatnonzero(events.number == 0)
+    edges = np.append(np.flatnonzero(events.number == 0), len(work))
     at = np.empty(len(work), dtype=np.int64)
-    for start, end in zip(starts, np.append(starts[1:], len(work)), strict=True):
+    for start, end in pairwise(edges.tolist()):
         at[start:end] = start - 1 + np.searchsorted(work[start:end], bound[start:end], side="right")
     valid = (events.number[at] >= 1) & (work[at] < work)
     return _Origin(at, valid, _log_pace(events, at))
@@ -374,33 +393,45 @@ def doubt_inputs(running: Running, estimate: _Estimate) -> tuple[Floats, ...]:
     )
 
 
-def _forecast(running: Running, width: float) -> Floats:
-    """Median, low and high of the remaining seconds (3 x r); NaN where nothing can be said."""
-    if not len(running.row):
-        return np.empty((3, 0))
+def _outlook(running: Running, first_row: int) -> Outlook:
+    """What the own samples of each job say; its block starts at `first_row`."""
     estimate = estimate_remaining(running)
     low, high = _offsets(running, estimate)
-    says = (estimate.ticks > 0) & running.known
-    median = _hold(running, estimate, low + high, says)
-    ahead, delta = median + estimate.delta, estimate.delta
-    lowest = ahead * np.exp(np.maximum(-width * low, -_MAX_OFFSET)) - delta
-    highest = ahead * np.exp(np.minimum(width * high, _MAX_OFFSET)) - delta
+    return Outlook(
+        row=first_row + running.row,
+        t=running.t,
+        share_done=running.work / np.maximum(running.size, 1),
+        remaining=estimate.remaining,
+        delta=estimate.delta,
+        low=low,
+        high=high,
+        says=(estimate.ticks > 0) & running.known,
+    )
+
+
+def _forecast(outlook: Outlook, width: float) -> Floats:
+    """Median, low and high of the remaining seconds (3 x r); NaN where nothing can be said."""
+    median = _hold(outlook)
+    ahead, delta = median + outlook.delta, outlook.delta
+    lowest = ahead * np.exp(np.maximum(-width * outlook.low, -_MAX_OFFSET)) - delta
+    highest = ahead * np.exp(np.minimum(width * outlook.high, _MAX_OFFSET)) - delta
     seconds = [median, np.clip(lowest, 0, median), np.maximum(highest, median)]
-    return np.where(says, np.array(seconds), np.nan)
+    return np.where(outlook.says, np.array(seconds), np.nan)
 
 
-def _hold(running: Running, estimate: _Estimate, spread: Floats, says: Bools) -> Floats:
-    """Seconds to the finish on display, which moves by |e| / (|e| + 0.03) of the way to the news, e in own widths."""
-    finish = running.t + estimate.remaining
-    slack = _HOLD * (estimate.remaining + estimate.delta) * spread
+def _hold(outlook: Outlook) -> Floats:
+    """Seconds to the finish on display, which moves by |e| / (|e| + 0.04) of the way to the news, e in own widths."""
+    finish = outlook.t + outlook.remaining
+    slack = _HOLD * (outlook.remaining + outlook.delta) * (outlook.low + outlook.high)
     held = np.empty(len(finish))
     shown: float | None = None
-    for i, (news, inertia, is_said) in enumerate(zip(finish.tolist(), slack.tolist(), says.tolist(), strict=True)):
+    news = zip(finish.tolist(), slack.tolist(), outlook.says.tolist(), strict=True)
+    for i, (latest, inertia, is_said) in enumerate(news):
         if shown is None or not is_said:
-            shown = news if is_said else None
-        elif news != shown:
-            away = abs(news - shown)
-            shown += away / (away + inertia) * (news - shown)
-        held[i] = news if shown is None else shown
-    seconds: Floats = np.maximum(held - running.t, 0)
+            shown = latest if is_said else None
+        elif latest != shown:
+            away = abs(latest - shown)
+            shown += away / (away + inertia) * (latest - shown)
+        held[i] = latest if shown is None else shown
+    seconds: Floats = np.maximum(held - outlook.t, 0)
     return seconds

@@ -172,3 +172,22 @@ def find_events(running: Running) -> Events:
     density = number / np.maximum(polls[at], 1)
     since_poll = np.where(number > 0, running.t[at] - running.t[at - 1], 0.0)
     return Events(newest, number, running.u[at], running.t[at] - since_poll * (1 - density) / 2)
+
+
+# The end
+
+
+def finished_rows(arrays: Arrays) -> Ints:
+    """First row of each job at which it had finished, -1 where it has not (k)."""
+    finished = np.flatnonzero(arrays.is_status(schema.FINISHED_STATUSES))[::-1]
+    ends = np.full(len(arrays.job_ids), -1)
+    ends[arrays.job[finished]] = finished
+    return ends
+
+
+def finish_ns(arrays: Arrays) -> Ints:
+    """Half-way between the last sample before the end of each job and the first one after (k)."""
+    after = np.maximum(finished_rows(arrays), arrays.first)
+    before = np.maximum(after - 1, arrays.first)
+    half_way: Ints = arrays.time_ns[before] + (arrays.time_ns[after] - arrays.time_ns[before]) // 2
+    return half_way
