@@ -1,5 +1,7 @@
 """Score `eta` beside five progress bars: `python benchmarks/eta/score.py [testing|fitting] [seed]`.
 
+"mops" knows nothing but the job itself; "labelled" may learn from the jobs of the same kind that had finished before.
+
 Scored is each sample of a running job from the third on, once its counter has moved. With d the job's median time
 between samples, x a forecast and y the truth:
 
@@ -40,10 +42,14 @@ def traces(part: str) -> pd.DataFrame:
     table = pd.read_csv(TRACES)
     table = table[table["kind"].isin(FITTING_TRACES) == (part == "fitting")]
     last = table["job"] != table["job"].shift(-1)
+    # One job a day, so that those of a kind follow one another.
+    days = table.groupby("job").ngroup()
     frame = pd.DataFrame(
         {
             "job_id": "real " + table["job"],
-            "sampled_at": pd.to_datetime(1_760_000_000 * 10**9 + SLOWER * table["ms"] * 10**6, utc=True),
+            "sampled_at": pd.to_datetime(
+                1_760_000_000 * 10**9 + (86_400_000 * days + SLOWER * table["ms"]) * 10**6, utc=True
+            ),
             "status": np.where(last, "completed", "in_progress"),
             "progress_percentage": 100 * table["processed"] / table["total"],
             "processed_items": table["processed"],
@@ -117,7 +123,7 @@ def by_kind(jobs: pd.DataFrame) -> pd.DataFrame:
     return kinds[["log_error", "covered", "winkler"]].mean().join(kinds[["jumpiness"]].median())
 
 
-def score(samples: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
+def score(samples: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], dict[tuple[str, str], pd.Series]]:
     """Per method the scores by kind; and the coverage of `eta` by kind, level and share of the time."""
     table, answers = scored(samples)
     methods = {
@@ -125,46 +131,54 @@ def score(samples: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], dict[str, pd.
         for name, answer in answers.items()
     }
     coverage = {}
-    for level in LEVELS:
-        frame = eta(samples, interval=level).iloc[table["row"]]
-        ours = [frame[name].to_numpy() for name in ("remaining_s", "remaining_low_s", "remaining_high_s")]
-        kinds = by_kind(judge(table, *ours, level))
-        coverage[f"{level:.0%}"] = kinds["covered"]
-        if level == 0.8:
-            methods["mops"] = kinds
-            for low, high in ((0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
-                part = ((table["share"] >= low) & (table["share"] < high)).to_numpy()
-                some = by_kind(judge(table[part], *(seconds[part] for seconds in ours), level))
-                coverage[f"80% at {low:.0%}-{high:.0%} of the time"] = some["covered"]
+    for name, frame in (("mops", samples), ("labelled", samples.assign(label=samples["kind"]))):
+        for level in LEVELS:
+            said = eta(frame, interval=level).iloc[table["row"]]
+            ours = [said[column].to_numpy() for column in ("remaining_s", "remaining_low_s", "remaining_high_s")]
+            kinds = by_kind(judge(table, *ours, level))
+            coverage[name, f"{level:.0%} interval"] = kinds["covered"]
+            if level == 0.8:
+                methods[name] = kinds
+                for low in (0, 0.2, 0.4, 0.6, 0.8):
+                    part = ((table["share"] >= low) & (table["share"] < low + 0.2)).to_numpy()
+                    some = by_kind(judge(table[part], *(seconds[part] for seconds in ours), level))
+                    coverage[name, f"80% interval, {low:.0%}-{low + 0.2:.0%} of the time"] = some["covered"]
     return methods, coverage
 
 
-def report(methods: dict[str, pd.DataFrame], coverage: dict[str, pd.Series]) -> str:
-    rivals = [name for name in methods if name != "mops"]
+def report(methods: dict[str, pd.DataFrame], coverage: dict[tuple[str, str], pd.Series]) -> str:
+    ours = ("mops", "labelled")
+    rivals = [name for name in methods if name not in ours]
     errors = pd.DataFrame({name: kinds["log_error"] for name, kinds in methods.items()})
-    covered = methods["mops"]["covered"]
-    shown = errors.round(3)
-    shown["ratio"] = ((errors["mops"] + 0.02) / (errors[rivals].min(axis=1) + 0.02)).round(2)
-    shown["covered"] = (100 * covered).round().astype(int)
     overall = pd.DataFrame({name: kinds.mean() for name, kinds in methods.items()})
-    best = overall[rivals].min(axis=1)
-    share = overall["mops"] / best
-    jumps = overall.loc["jumpiness", "mops"] / overall.loc["jumpiness", "tqdm"]
-    cover = pd.Series({name: kinds.mean() for name, kinds in coverage.items()})
-    return "\n".join(
+    shown = errors.round(3)
+    best = errors[rivals].min(axis=1)
+    goals = {}
+    for name in ours:
+        ratio, covered = (errors[name] + 0.02) / (best + 0.02), methods[name]["covered"]
+        shown[f"ratio {name}"], shown[f"covered {name}"] = ratio.round(2), (100 * covered).round().astype(int)
+        share = overall[name] / overall[rivals].min(axis=1)
+        goals[name] = {
+            "log error / best peer's (<= 0.92)": f"{share['log_error']:.3f}",
+            "worst kind / its best peer (<= 1.25)": f"{ratio.max():.2f} {ratio.idxmax()}",
+            "80 % interval holds (76-88 %)": f"{covered.mean():.1%}",
+            "least in a kind (>= 50 %)": f"{covered.min():.0%} {covered.idxmin()}",
+            "Winkler / best peer's (<= 0.85)": f"{share['winkler']:.3f}",
+            "jumpiness / tqdm's (<= 0.5)": f"{overall.loc['jumpiness', name] / overall.loc['jumpiness', 'tqdm']:.3f}",
+        }
+    cover = pd.DataFrame(
+        {
+            name: {what: 100 * kinds.mean() for (whose, what), kinds in coverage.items() if whose == name}
+            for name in ours
+        }
+    )
+    return "\n\n".join(
         [
-            "Log error by kind; ratio to the best peer of that kind; share of truths in the 80 % interval",
-            shown.to_string(),
-            "\nOver all kinds",
-            overall.round(3).to_string(),
-            "\nCoverage of eta's intervals [%]",
-            (100 * cover).round(1).to_string(),
-            f"\nlog error    {share['log_error']:.3f} of the best peer's (<= 0.92)",
-            f"worst kind   {shown['ratio'].max():.2f} of its best peer's, {shown['ratio'].idxmax()} (<= 1.25)",
-            f"coverage     {100 * covered.mean():.1f} % (76-88)",
-            f"least        {100 * covered.min():.0f} %, {covered.idxmin()} (>= 50)",
-            f"Winkler      {share['winkler']:.3f} of the best peer's (<= 0.85)",
-            f"jumpiness    {jumps:.3f} of tqdm's (<= 0.5)",
+            "Log error by kind; ratio to the best peer of that kind; share of truths in the 80 % interval\n"
+            + shown.to_string(),
+            "Over all kinds\n" + overall.round(3).to_string(),
+            "Coverage [%]\n" + cover.round(1).to_string(),
+            pd.DataFrame(goals).to_string(),
         ]
     )
 
