@@ -54,6 +54,7 @@ METRICS: dict[str, Callable[..., pd.DataFrame]] = {
 }
 # Forecasts decide how to count from the job's own past alone; the others also ask the other jobs.
 _ASK_NOBODY = {"eta", "eta_backtest"}
+_FORECASTS = {"eta", "eta_backtest", "summary"}
 
 _BUCKETS = 16
 _MARKER = "_dataset.json"
@@ -182,7 +183,8 @@ def summarize_dataset(
 ) -> pd.DataFrame:
     """Run any metric over a dataset: one task per bucket, here or on many machines.
 
-    The same numbers as the metric gives on all the samples in one frame.
+    The same numbers as the metric gives on all the samples in one frame, but for forecasts of jobs with a `label`: see
+    the notes.
 
     Parameters
     ----------
@@ -217,6 +219,10 @@ def summarize_dataset(
     be in other buckets. So each task also returns the votes of its jobs; where all votes together say otherwise than
     those of a bucket, the bucket is measured once more, with all of them.
 
+    With a column `label`, `eta` on a frame also learns from finished jobs of the same label. Those may be in any
+    bucket, so here "eta", "eta_backtest" and the forecasts in "summary" are those of the samples without their labels,
+    whatever the number of buckets.
+
     ``throughput_by`` for all jobs together, or by a column, adds up the buckets: rates too, since they are of the same
     periods.
     """
@@ -247,7 +253,13 @@ def _measure(
     """The metric of one bucket, and the votes of its jobs where they matter."""
     storage, _ = _storage(address)
     samples = _read(storage, files)
-    return METRICS[metric](samples, **options), votes(samples) if asks else Votes()
+    said = votes(samples) if asks else Votes()
+    if metric not in _FORECASTS or "label" not in samples:
+        return METRICS[metric](samples, **options), said
+    # With labels a forecast learns from other jobs, which are in any bucket: it would depend on how many there are.
+    frame = METRICS[metric](samples.drop(columns="label"), **options)
+    labels = {"eta": samples, "summary": samples.drop_duplicates("job_id", ignore_index=True)}
+    return frame.assign(label=labels[metric]["label"]) if metric in labels else frame, said
 
 
 def _would_differ(metric: str, said: Votes, everyone: Votes) -> bool:

@@ -192,6 +192,22 @@ def test_a_dataset_gives_the_numbers_of_the_frame(tmp_path_factory, metric, seed
     assert_frame_equal(mops.summarize_dataset(path, metric=metric), METRICS[metric](samples), check_exact=True)
 
 
+@pytest.mark.parametrize("buckets", [1, 8])
+@pytest.mark.parametrize("metric", ["eta", "eta_backtest", "summary"])
+def test_forecasts_do_not_depend_on_the_buckets(tmp_path, metric, buckets):
+    """With labels, forecasts are those of each job alone, in one bucket as in eight; the labels are kept."""
+    samples = likely(3, count=40).assign(
+        label=lambda frame: frame["job_id"].str[-1].map(lambda digit: digit in "02468")
+    )
+    mops.write_dataset(samples, tmp_path / "fleet", buckets=buckets)
+    found = mops.summarize_dataset(tmp_path / "fleet", metric=metric)
+    alone = METRICS[metric](samples.drop(columns="label"))
+    assert_frame_equal(found[alone.columns], alone, check_exact=True)
+    if metric != "eta_backtest":
+        first = samples.drop_duplicates("job_id")["label"]
+        assert found["label"].tolist() == (samples["label"] if metric == "eta" else first).tolist()
+
+
 @pytest.mark.parametrize("by", [None, "label"])
 def test_periods_of_several_jobs_add_up(tmp_path, by):
     """Throughput of all jobs together, or by a column, adds up what the buckets have."""
