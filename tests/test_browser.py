@@ -184,6 +184,18 @@ def test_reload_rerun_stop_and_restart(show: Callable[..., lab.Notebook]) -> Non
     assert copy.locator("img[alt*='Progress']").count() == 1
 
 
+def test_a_kernel_that_is_gone(show: Callable[..., lab.Notebook]) -> None:
+    """The picture that outlives the kernel is there from the start, and nothing complains when the kernel goes."""
+    notebook = show(LIVE.format(speed=30), SHOW)
+    notebook.command("notebook:run-all-cells")
+    images(notebook).first.wait_for(timeout=60_000)
+    notebook.page.locator(".jp-OutputArea details").wait_for()
+    notebook.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    notebook.wait_until_idle()
+    assert notebook.page.locator(".jp-OutputArea details img[alt]").count() == 4
+    assert notebook.complaints == []
+
+
 def test_five_thousand_jobs(show: Callable[..., lab.Notebook]) -> None:
     """Each letter typed shows its result in less than 200 ms."""
     code = """

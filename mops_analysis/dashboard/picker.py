@@ -65,6 +65,11 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     SchemaError
         If the frame is neither samples nor one row per job.
 
+    Notes
+    -----
+    JupyterLab takes letters as its own commands while a list or a button has the focus: ``x`` there cuts the cell. The
+    text box is safe, and with Enter it is all that a keyboard needs.
+
     Examples
     --------
     >>> jobs = pd.DataFrame({"job_id": ["job-1", "job-2"], "status": ["failed", "in_progress"]})

@@ -37,6 +37,7 @@ _FIRST_CHOICE = 6  # jobs that one chart can tell apart by colour
 _LONGEST_WAIT_S = 60.0
 _LINGER_S = 30.0  # after the last job has ended, another process may still add one
 
+_COPY_EVERY_S = 60.0  # a kernel may be gone without a word
 _NOTHING = {"text/plain": "", "text/html": ""}
 
 # The view of each key: a cell that is run again takes the place of its former view.
@@ -103,10 +104,15 @@ def dashboard(
     return view
 
 
-@atexit.register
-def _leave_pictures() -> None:
+def _end_threads() -> None:
     for view in _VIEWS.values():
-        view.stop()
+        view._end()
+
+
+def _end_threads_at_exit() -> None:
+    # With each drawing: it has to come before what the kernel notes for the exit once the first picture is sent.
+    atexit.unregister(_end_threads)
+    atexit.register(_end_threads)
 
 
 class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -144,6 +150,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._has_chosen = False
         self._ended = threading.Event()
         self._copy: Any = None
+        self._copied = -_COPY_EVERY_S
         self.sampling = SamplingPanel(store, client, interval_s=interval_s, on_change=self._wake.set)
         self._build()
 
@@ -229,13 +236,16 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def stop(self) -> None:
         """End the thread, and the sampling started here; leaves a picture of what is shown. May be repeated."""
         self.sampling.stop()
+        self._end()
+        self._say("stopped")
+        self._leave_copy()
+
+    def _end(self) -> None:
         self._stopping.set()
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
             self._thread = None
-        self._say("stopped")
-        self._leave_copy()
 
     def wait(self, timeout_s: float = 60.0) -> bool:
         """Wait until all jobs of the store have ended, while the charts go on moving.
@@ -279,7 +289,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._draw()
         summary = self._follower.summary
         ended = not summary.empty and bool(summary["status"].isin(schema.TERMINAL_STATUSES).all())
-        if ended and not self._ended.is_set():
+        if (ended and not self._ended.is_set()) or time.monotonic() > self._copied + _COPY_EVERY_S:
             self._leave_copy()
         (self._ended.set if ended else self._ended.clear)()
         self._say("paused" if self._paused else "all jobs have ended" if ended else "live")
@@ -300,6 +310,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self.picker.selected = self.picker.listed[:_FIRST_CHOICE]
 
     def _draw(self) -> None:
+        _end_threads_at_exit()
         with self._drawing:
             self._stale.clear()
             chosen, settings = set(self.picker.selected), self._settings
@@ -346,6 +357,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _leave_copy(self) -> None:
         if self._copy is None or not self._pictures:
             return
+        self._copied = time.monotonic()
         samples = self._follower.samples
         newest = samples["sampled_at"].max().tz_convert(zone_of(self._settings.tz))
         head = f"The dashboard at {newest:%Y-%m-%d %H:%M:%S %Z}; this copy stays when the kernel is gone"
