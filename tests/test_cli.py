@@ -11,7 +11,7 @@ import time
 import pytest
 
 import mops_analysis as mops
-from mops_analysis.cli import TABLES, main
+from mops_analysis.cli import TABLES, main, output
 from mops_analysis.simulator import STORIES, Simulator
 
 CANARY = "canary-4f1d-token"
@@ -185,7 +185,11 @@ def test_jobs_lists_a_line_each(here, example, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["progress.png", "progress.svg", "progress.pdf", "throughput.png", "eta.png", "failures.png"]
+    "name",
+    [
+        *("progress.png", "progress.svg", "progress.pdf", "throughput.png", "eta.png", "failures.png"),
+        *("comparison.png", "failures-by-job.svg", "timeline.png", "heatmap.png", "tear-sheet.pdf"),
+    ],
 )
 def test_chart_writes_a_picture(here, example, name, capsys):
     """Each chart, and each format; the path is the one line on stdout."""
@@ -194,6 +198,18 @@ def test_chart_writes_a_picture(here, example, name, capsys):
     assert capsys.readouterr().out.strip() == name
     start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix]
     assert (here / name).read_bytes().startswith(start)
+
+
+def test_a_chart_about_one_job_compares_it_with_the_others(here, example, capsys):
+    """Two jobs are refused; of none named, the one sampled last is taken, against all of the store."""
+    assert main(["chart", "comparison", "clean-import-1", "cancelled-1", "--store", example, "--out", "c.svg"]) == 8
+    assert "about one job, got 2" in capsys.readouterr().err
+    assert main(["chart", "comparison", "--store", example, "--out", "c.svg"]) == 0
+    samples = mops.load_example()
+    axes = output.draw("comparison", samples, window="2min", tz="UTC", theme="light")
+    newest = samples.loc[samples["sampled_at"].idxmax(), "label"]
+    assert mops.alt_text(axes).startswith(f"Comparison: {newest}")
+    assert "others took" in mops.alt_text(axes)
 
 
 @pytest.mark.parametrize("what", TABLES)

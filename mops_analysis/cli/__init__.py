@@ -32,7 +32,10 @@ _EXIT_CODES = {
     "stopped": INTERRUPTED,
 }
 
-CHARTS = ("progress", "throughput", "eta", "failures")
+CHARTS = (
+    *("progress", "throughput", "eta", "failures"),
+    *("comparison", "failures-by-job", "timeline", "heatmap", "tear-sheet"),
+)
 TABLES = ("samples", "polls", "summary", "throughput", "eta", "failures", "anomalies", "counting")
 
 

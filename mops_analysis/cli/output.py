@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pandas as pd
 
 import mops_analysis as mops
 from mops_analysis.cli import OK
@@ -14,8 +16,8 @@ from mops_analysis.errors import SchemaError
 from mops_analysis.metrics import backtest_summary
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,33 +30,62 @@ def run(arguments: argparse.Namespace) -> int:
 def read_chosen(source: str, job_ids: list[str]) -> pd.DataFrame:
     """Read the samples of the chosen jobs, of all if none is named; SchemaError for a job that is not there."""
     samples = mops.read_samples(source)
-    if not job_ids:
-        return samples
+    check_known(source, samples, job_ids)
+    return samples[samples["job_id"].isin(job_ids)].reset_index(drop=True) if job_ids else samples
+
+
+def check_known(source: str, samples: pd.DataFrame, job_ids: list[str]) -> None:
+    """Raise SchemaError for a job that the samples do not have."""
     missing = sorted(set(job_ids) - set(samples["job_id"]))
     if missing:
         raise SchemaError(
             f"{source} has no samples of {', '.join(map(repr, missing))}; see: mops jobs --store {source}"
         )
-    return samples[samples["job_id"].isin(job_ids)].reset_index(drop=True)
 
 
-def save(axes: Axes, path: Path) -> Path:
+def save(picture: Axes | Figure, path: Path) -> Path:
     """Write a chart as PNG, SVG or PDF."""
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise SchemaError(f"{path}: expected a file ending in .png, .svg or .pdf")
-    axes.figure.get_figure(root=True).savefig(path, dpi=200)
+    figure = picture.get_figure(root=True)
+    assert figure is not None  # noqa: S101  a chart has one
+    figure.savefig(path, dpi=200)
     return path
 
 
-def draw(kind: str, samples: pd.DataFrame, *, window: str, tz: str | None, theme: str) -> Axes:
-    """Draw one chart of samples."""
-    charts: dict[str, Callable[[], Axes]] = {
-        "progress": lambda: mops.plot_progress(samples, forecast=mops.eta(samples), tz=tz, theme=theme),
-        "throughput": lambda: mops.plot_throughput(mops.throughput(samples, window=window), tz=tz, theme=theme),
-        "eta": lambda: mops.plot_eta(mops.eta(samples), samples=samples, tz=tz, theme=theme),
-        "failures": lambda: mops.plot_failure_rate(mops.failure_rate(samples, window=window), tz=tz, theme=theme),
+def draw(
+    kind: str, samples: pd.DataFrame, *, job_ids: Sequence[str] = (), window: str, tz: str | None, theme: str
+) -> Axes | Figure:
+    """Draw one chart of samples; of the chosen jobs, of all if none is named."""
+    chosen = samples[samples["job_id"].isin(job_ids)] if job_ids else samples
+    charts: dict[str, Callable[[], Axes | Figure]] = {
+        "progress": lambda: mops.plot_progress(chosen, forecast=mops.eta(chosen), tz=tz, theme=theme),
+        "throughput": lambda: mops.plot_throughput(mops.throughput(chosen, window=window), tz=tz, theme=theme),
+        "eta": lambda: mops.plot_eta(mops.eta(chosen), samples=chosen, tz=tz, theme=theme),
+        "failures": lambda: mops.plot_failure_rate(mops.failure_rate(chosen, window=window), tz=tz, theme=theme),
+        "comparison": lambda: mops.plot_comparison(samples, _the_job(samples, job_ids), theme=theme),
+        "failures-by-job": lambda: mops.plot_failures_by_job(mops.summary(chosen), theme=theme),
+        "timeline": lambda: mops.plot_timeline(mops.summary(chosen), tz=tz, theme=theme),
+        "heatmap": lambda: mops.plot_heatmap(_by_period(chosen), tz=tz, theme=theme),
+        "tear-sheet": lambda: mops.tear_sheet(samples, _the_job(samples, job_ids), window=window, tz=tz, theme=theme),
     }
     return charts[kind]()
+
+
+def _the_job(samples: pd.DataFrame, job_ids: Sequence[str]) -> str:
+    """The one job of a chart about one job; of none named, the one that was sampled last."""
+    if len(job_ids) > 1:
+        raise SchemaError(f"this chart is about one job, got {len(job_ids)}; the others of the store are compared")
+    if not job_ids and samples.empty:
+        raise SchemaError("there are no samples of any job yet")
+    return str(job_ids[0] if job_ids else samples["job_id"].iloc[samples["sampled_at"].argmax()])
+
+
+def _by_period(samples: pd.DataFrame) -> pd.DataFrame:
+    """Throughput by periods that are long enough to be few."""
+    span = samples["sampled_at"].max() - samples["sampled_at"].min()
+    every = next((each for each in ("1min", "10min", "1h") if not span > 120 * pd.Timedelta(each)), "1D")
+    return mops.throughput_by(samples, every=every)
 
 
 def table(what: str, samples: pd.DataFrame, *, window: str) -> pd.DataFrame:
@@ -83,9 +114,10 @@ def _jobs(arguments: argparse.Namespace) -> None:
 
 
 def _chart(arguments: argparse.Namespace) -> None:
-    samples = read_chosen(arguments.store, arguments.job_ids)
-    axes = draw(arguments.kind, samples, window=arguments.window, tz=arguments.tz, theme=arguments.theme)
-    print(save(axes, Path(arguments.out)))
+    samples, look = mops.read_samples(arguments.store), {"tz": arguments.tz, "theme": arguments.theme}
+    check_known(arguments.store, samples, arguments.job_ids)
+    picture = draw(arguments.kind, samples, job_ids=arguments.job_ids, window=arguments.window, **look)
+    print(save(picture, Path(arguments.out)))
 
 
 def _report(arguments: argparse.Namespace) -> None:
