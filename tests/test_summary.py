@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from frames import START, job, jobs, likely
 
+from mops_analysis import load_example
 from mops_analysis.errors import SchemaError
 from mops_analysis.metrics import anomalies, eta, failure_rate, summary, throughput
 
@@ -176,3 +177,16 @@ def test_label_passes_through():
     samples = jobs(job([0, 1], [0, 1], job_id="b"), job([0, 1], [0, 1], job_id="a")).assign(label=list("xxyz"))
     assert list(summary(samples).columns) == [*COLUMNS, "label"]
     assert summary(samples)["label"].tolist() == ["y", "x"]
+
+
+def test_the_forecast_is_that_of_eta_also_where_jobs_teach_one_another():
+    """With a label, forecasts learn from finished jobs: the summary's are the last ones of `eta`, to the digit."""
+    samples = load_example()
+    samples["label"] = samples["job_id"].str.startswith(("clean", "stall")).map({True: "import", False: pd.NA})
+    last = eta(samples).groupby("job_id").tail(1).set_index("job_id")
+    found = summary(samples).set_index("job_id")
+    assert found["remaining_s"].notna().sum() == 1
+    for name in ("remaining_s", "remaining_low_s", "remaining_high_s", "eta", "eta_low", "eta_high"):
+        pd.testing.assert_series_equal(found[name], last[name], check_index_type=False)
+    alone = summary(samples.drop(columns="label")).set_index("job_id")
+    assert not alone["remaining_s"].equals(found["remaining_s"])

@@ -152,13 +152,22 @@ def _block_summary(block: Arrays, includes_failed: Bools, until: int | None) -> 
 
 
 def _forecast(arrays: Arrays, is_terminal: Bools, processed_includes_failed: IncludesFailed) -> pd.DataFrame:
-    """The forecast at each job's last sample; jobs that have ended have none, and cost nothing."""
-    rows = np.flatnonzero(~np.repeat(is_terminal, np.diff(arrays.edges)))
-    running = np.flatnonzero(~is_terminal)
+    """The forecast at each job's last sample; a job that has ended has none, and costs nothing if none learns from it."""
+    jobs = np.flatnonzero(~is_terminal | _is_lesson(arrays, is_terminal))
+    lengths = np.diff(arrays.edges)
+    rows = np.flatnonzero(np.isin(np.repeat(np.arange(len(lengths)), lengths), jobs))
     samples = arrays.samples.iloc[rows if arrays.order is None else arrays.order[rows]]
-    last = np.cumsum(np.diff(arrays.edges)[running]) - 1
+    last = np.cumsum(lengths[jobs]) - 1
     forecast = eta(samples, processed_includes_failed=processed_includes_failed)[_FORECAST].iloc[last]
-    return forecast.set_axis(running).reindex(np.arange(len(is_terminal)))
+    return forecast.set_axis(jobs).reindex(np.arange(len(is_terminal)))
+
+
+def _is_lesson(arrays: Arrays, is_terminal: Bools) -> Bools:
+    """Which jobs have the label of one that runs: `eta` learns from them (k)."""
+    label = arrays.label().get("label")
+    if label is None:
+        return np.zeros(len(is_terminal), dtype=bool)
+    return label.isin(label[~is_terminal].dropna()).to_numpy(dtype=bool)
 
 
 def _started(block: Arrays, finished: Ints) -> Ints:
