@@ -76,13 +76,11 @@ def test_the_usual_formulas():
 
 
 def test_the_window_forgets():
-    """Ten steps back the pace does not count any more."""
-    processed = [*range(0, 50, 5), *range(50, 61), 100]
+    """An item a step for twenty steps, then three a step for ten: the window of ten steps knows the latter alone."""
+    processed = [*range(20), *range(20, 51, 3), 100]
     backtest = eta_backtest(finished(range(0, 10 * len(processed), 10), processed))
-    half_way = np.array(processed).searchsorted(50)
-    assert said(backtest, "window", "remaining_s")[2] == pytest.approx(50 / 0.5)
-    assert half_way == 10
-    assert said(backtest, "mean", "remaining_s")[2] == pytest.approx(50 / 0.5)
+    assert said(backtest, "window", "remaining_s")[2] == pytest.approx(50 / 0.3)
+    assert said(backtest, "mean", "remaining_s")[2] == pytest.approx(50 / (50 / 300))
 
 
 def test_missing_the_truth_by_half_a_poll_is_no_miss():

@@ -8,6 +8,8 @@ import pytest
 
 from mops_analysis.errors import SchemaError
 from mops_analysis.metrics import eta
+from mops_analysis.metrics.eta import _hold
+from mops_analysis.metrics.history import Outlook
 
 START = pd.Timestamp("2026-11-18T14:00:00Z")
 
@@ -150,6 +152,31 @@ def test_a_change_of_pace_is_followed():
     processed = [*range(0, 500, 50), *range(500, 600, 5)]
     answer = remaining(job(range(0, 300, 10), processed, total=1000))
     assert 400 < answer[-1] < 900
+
+
+def test_the_finish_on_display_moves_by_the_news_in_own_widths():
+    """4 s of news, at 94 + 6 s ahead and a width of 1, are 0.04 widths: half of them is shown, 102 s and not 104."""
+    says = np.array([True, True, False, True])
+    outlook = Outlook(
+        row=np.arange(4),
+        t=np.array([0.0, 10, 20, 30]),
+        share_done=np.zeros(4),
+        remaining=np.array([100.0, 94, 7, 50]),
+        delta=np.array([10.0, 6, 6, 6]),
+        low=np.full(4, 0.4),
+        high=np.full(4, 0.6),
+        says=says,
+    )
+    assert _hold(outlook)[says].tolist() == pytest.approx([100, 92, 50])
+
+
+def test_a_total_that_has_changed_widens_the_interval():
+    """What was announced wrongly once may be wrong again: the upper edge is further away."""
+    seconds = np.arange(0, 500, 10)
+    steady = eta(job(seconds, seconds, total=1000)).iloc[-1]
+    changed = eta(job(seconds, seconds, total=np.where(seconds < 50, 900, 1000))).iloc[-1]
+    assert changed["remaining_s"] == pytest.approx(steady["remaining_s"], rel=0.01)
+    assert changed["remaining_high_s"] > 1.2 * steady["remaining_high_s"]
 
 
 def test_failed_items_beside_processed():
