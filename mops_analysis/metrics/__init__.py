@@ -2,6 +2,7 @@
 
 from mops_analysis.metrics.anomalies import anomalies
 from mops_analysis.metrics.backtest import backtest_summary, eta_backtest
+from mops_analysis.metrics.comparison import comparison, week_on_week
 from mops_analysis.metrics.counting import counting
 from mops_analysis.metrics.eta import eta
 from mops_analysis.metrics.failures import failure_rate
@@ -11,6 +12,7 @@ from mops_analysis.metrics.throughput import throughput, throughput_by
 __all__ = [
     "anomalies",
     "backtest_summary",
+    "comparison",
     "counting",
     "eta",
     "eta_backtest",
@@ -18,4 +20,5 @@ __all__ = [
     "summary",
     "throughput",
     "throughput_by",
+    "week_on_week",
 ]
