@@ -26,6 +26,7 @@ def frame(columns: dict[str, object]) -> pd.DataFrame:
 def worst_frames(draw) -> pd.DataFrame:
     """Any values that the schema allows."""
     n = draw(st.integers(0, 30))
+    label = {"label": "import"} if draw(st.booleans()) else {}
 
     def column(values):
         return draw(st.lists(values, min_size=n, max_size=n))
@@ -43,7 +44,7 @@ def worst_frames(draw) -> pd.DataFrame:
             "failed_items": np.array(column(counts), dtype="int64"),
             "latency_s": np.zeros(n),
         }
-    )
+    ).assign(**label)
 
 
 def likely_jobs(seed: int, *, jobs: int = 3, longest: int = 90) -> pd.DataFrame:
