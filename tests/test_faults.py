@@ -616,7 +616,8 @@ def test_an_interrupted_and_rerun_cell_leaves_one_sampler(tmp_path, monkeypatch)
             assert len(server.requests) == requests
             background = CELL.format(url=server.url, path=path, act="start('job-1')")
             for _ in range(3):
-                kernel.execute_interactive(background, timeout=20, output_hook=lambda _: None)
+                done = kernel.execute_interactive(background, timeout=20, output_hook=lambda _: None)
+                assert done["content"]["status"] == "ok"
             time.sleep(0.2)
             requests = len(server.requests)
             time.sleep(1)

@@ -184,6 +184,16 @@ def test_an_unknown_status_is_told_once_and_is_no_end(store):
     assert frame["outcome"].tolist() == ["ended"]
 
 
+def test_an_unknown_status_that_has_passed_is_told_all_the_same(store):
+    """Between two looks of the caller the job ended: the word is told, nevertheless; a flood of words is not."""
+    sampler = make(lambda job_id, n: status(job_id, "completed" if n == 30 else f"word {n}"), store, interval_s=0.01)
+    sampler.start("a")
+    time.sleep(1)
+    with pytest.warns(UserWarning, match="is not one we know") as caught:
+        assert sampler.wait(5)
+    assert len(caught) == 20
+
+
 def test_giving_up_after_so_many_faults(store):
     """max_failures bounds the faults in a row."""
     frame = make(lambda *_: fault(), store, max_failures=2).watch("a", progress=False)

@@ -17,7 +17,7 @@ from mops_analysis.errors import ConfigurationError, PollError
 from mops_analysis.sampler import schedule
 from mops_analysis.sampler.outcome import Outcome, to_frame, warn_of_unknown
 from mops_analysis.sampler.queue import PollQueue, Watch
-from mops_analysis.schema import JobStatus, Poll
+from mops_analysis.schema import KNOWN_STATUSES, JobStatus, Poll, status_word
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,9 @@ __all__ = ["Outcome", "Sampler", "StatusClient"]
 
 #: The most threads that wait for replies at the same time, unless the caller says otherwise.
 DEFAULT_WORKERS = 256
+
+# A service that says something new each time is told of no more often than this.
+_MOST_UNKNOWN = 20
 
 # Samplers of this process that run in the background: a notebook cell that is run again takes its jobs over.
 _RUNNING: weakref.WeakSet[Sampler] = weakref.WeakSet()
@@ -108,7 +111,8 @@ class Sampler:
         self._has_leader = False
         self._error: BaseException | None = None
         self._timer: threading.Timer | None = None
-        self._told: set[str] = set()  # the unknown statuses that the caller was warned of
+        self._unknown: dict[str, str] = {}  # statuses that we do not know, with the first job that had each
+        self._told: set[str] = set()  # those that the caller was warned of
         self._stopping = threading.Event()  # set when the last job has ended, whatever the reason
 
     def __enter__(self) -> Sampler:
@@ -230,7 +234,10 @@ class Sampler:
             Whether every job has ended.
         """
         has_ended = self._stopping.wait(timeout_s)
-        warn_of_unknown(self.outcomes(), self._told)
+        with self._lock:
+            words = {word: job_id for word, job_id in self._unknown.items() if word not in self._told}
+            self._told |= set(words)
+        warn_of_unknown(words)
         return has_ended
 
     def add(self, job_ids: str | Iterable[str]) -> None:
@@ -438,6 +445,9 @@ class Sampler:
             watch.fault = None if poll.status is not None else poll.outcome
             if poll.status is not None:
                 watch.status = poll.status
+                word = status_word(poll.status.status)
+                if word not in KNOWN_STATUSES and len(self._unknown) < _MOST_UNKNOWN:
+                    self._unknown.setdefault(word, watch.job_id)
                 watch.failures_in_a_row = 0
                 self._queue.note_sample(now, self.interval_s)
                 watch.due = schedule.next_poll(watch.due, now, self.interval_s)

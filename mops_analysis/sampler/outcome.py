@@ -12,9 +12,6 @@ from mops_analysis.schema import JobStatus
 if TYPE_CHECKING:
     import pandas as pd
 
-# Warnings of so many unknown statuses are enough.
-_MOST_TOLD = 20
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -63,16 +60,11 @@ def _word(row: Outcome) -> str | None:
     return None if row.status is None else schema.status_word(row.status.status)
 
 
-def warn_of_unknown(outcomes: list[Outcome], told: set[str]) -> None:
-    """Warn of each status that we do not know, once; `told` has those that were warned of."""
-    for row in outcomes:
-        word = _word(row)
-        if len(told) >= _MOST_TOLD:  # a service that says something new each time is told of no more
-            return
-        if word is not None and word not in told and word not in schema.KNOWN_STATUSES:
-            told.add(word)
-            warnings.warn(
-                f"job {row.job_id!r}: status {word[:100]!r} is not one we know; it is not taken for an end, "
-                "the watch goes on until its timeout",
-                stacklevel=3,
-            )
+def warn_of_unknown(words: dict[str, str]) -> None:
+    """Warn of statuses that we do not know, each given with the job that had it."""
+    for word, job_id in words.items():
+        warnings.warn(
+            f"job {job_id!r}: status {word[:100]!r} is not one we know; it is not taken for an end, "
+            "the watch goes on until its timeout",
+            stacklevel=3,
+        )
