@@ -17,7 +17,7 @@ demo: .venv/demo
 	$(BIN)/mops demo --out demo
 
 test: .venv/dev browser lint
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: .venv/dev
 	$(BIN)/ruff check .
