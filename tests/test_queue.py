@@ -32,7 +32,7 @@ def test_jobs_come_in_the_order_in_which_they_are_due():
 
 
 def test_a_rest_holds_up_failing_jobs_only():
-    """After seven failed retries in a row failing jobs wait eight to sixteen intervals; the others do not wait at all."""
+    """After seven failed retries in a row failing jobs wait eight to sixteen intervals; the others not at all."""
     queue = queue_of(failed("broken", 1.0), Watch("healthy", 2.0))
     rest(queue, 1.0)
     assert queue.next_due() == 2.0

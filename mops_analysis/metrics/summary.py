@@ -152,7 +152,7 @@ def _block_summary(block: Arrays, includes_failed: Bools, until: int | None) -> 
 
 
 def _forecast(arrays: Arrays, is_terminal: Bools, processed_includes_failed: IncludesFailed) -> pd.DataFrame:
-    """The forecast at each job's last sample; a job that has ended has none, and costs nothing if none learns from it."""
+    """The forecast at each last sample; a job that has ended has none, and costs nothing if none learns from it."""
     jobs = np.flatnonzero(~is_terminal | _is_lesson(arrays, is_terminal))
     lengths = np.diff(arrays.edges)
     rows = np.flatnonzero(np.isin(np.repeat(np.arange(len(lengths)), lengths), jobs))
