@@ -322,8 +322,10 @@ class Sampler:
         utc_ns = self._clock.at(now)
         times = schedule.first_polls(len(job_ids), now, self.interval_s, self._rng)
         for job_id, due in zip(job_ids, times, strict=True):
-            ahead_ns = max(0, last_ns.get(job_id, 0) - utc_ns)
-            self._watches[job_id] = Watch(job_id, due, last_ns.get(job_id, 0), ahead_ns)
+            newest_ns = last_ns.get(job_id, 0)
+            # One interval after it, else a rate over that step would be absurd.
+            ahead_ns = newest_ns - utc_ns + round(self.interval_s * 1e9) if newest_ns > utc_ns else 0
+            self._watches[job_id] = Watch(job_id, due, newest_ns, ahead_ns)
             self._push(self._watches[job_id])
 
     def _push(self, watch: Watch) -> None:

@@ -27,7 +27,7 @@ class Watch:
     last_ns
         Time of its newest poll since the epoch [ns]; the next one must come after it.
     ahead_ns
-        How far the newest poll in the store was ahead of the clock when the watch began [ns]: the clock was put back.
+        What is added to the clock [ns], where it was put back to before the newest poll in the store.
     """
 
     job_id: str
