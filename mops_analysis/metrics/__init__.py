@@ -6,6 +6,7 @@ from mops_analysis.metrics.comparison import comparison, week_on_week
 from mops_analysis.metrics.counting import counting
 from mops_analysis.metrics.eta import eta
 from mops_analysis.metrics.failures import failure_rate
+from mops_analysis.metrics.fleet import fleet
 from mops_analysis.metrics.summary import summary
 from mops_analysis.metrics.throughput import throughput, throughput_by
 
@@ -17,6 +18,7 @@ __all__ = [
     "eta",
     "eta_backtest",
     "failure_rate",
+    "fleet",
     "summary",
     "throughput",
     "throughput_by",

@@ -1,0 +1,157 @@
+"""All jobs together: how many run, when the last is done, and which one needs a look."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mops_analysis import schema
+from mops_analysis.errors import SchemaError
+from mops_analysis.metrics.arrays import IncludesFailed
+from mops_analysis.metrics.failures import failure_rate, wilson
+from mops_analysis.metrics.summary import summary as summary_of
+from mops_analysis.metrics.throughput import throughput
+
+_ENOUGH = 5  # ended jobs before their failure rates say what is usual
+_UTC = "datetime64[ns, UTC]"
+
+
+def fleet(
+    samples: pd.DataFrame,
+    *,
+    processed_includes_failed: IncludesFailed = "auto",
+    summary: pd.DataFrame | None = None,
+    window: float | str | pd.Timedelta = "2min",
+    failure_window: str = "30min",
+    now: datetime | str | None = None,
+    tz: str | tzinfo = "UTC",
+) -> pd.DataFrame:
+    """All jobs in one row: counts, the finish of the last job, throughput, failures, the one that slowed most.
+
+    Parameters
+    ----------
+    samples
+        Frame as in `schema`.
+    processed_includes_failed
+        The counting rule, see `counting`.
+    summary
+        What `summary(samples)` returned, where it is at hand already.
+    window
+        Width of the trailing throughput window, see `throughput`.
+    failure_window
+        Only what finished within so long before `now` counts for the failure rate.
+    now
+        The present, with a zone. None: the newest sample.
+    tz
+        Zone whose midnight begins "today".
+
+    Returns
+    -------
+    DataFrame
+        One row, with
+
+        - `running`, `pending`, the number of jobs in these statuses;
+        - `all_done_by`, `all_done_by_low`, `all_done_by_high`, the latest of the running jobs' forecasts, NaT where
+          there is none; `unforecast`, the number of running jobs without one;
+        - `items_per_s`, of all running jobs together, NaN where none is known [items/s];
+        - `failure_rate`, `failure_rate_low`, `failure_rate_high`, of all items that finished in the failure window,
+          95 %; `failure_rate_usual`, the median of the jobs that have ended, NaN below five of them;
+          `failures_per_usual`, the rate divided by it;
+        - `ended_today`, and of these `ended_well_today`, `ended_partly_today` and `ended_badly_today`;
+        - `slowest_job_id`, the running job whose newest rate is the lowest share of the median of its own rates;
+          `slowest_share`, that share, and `slowest_items_per_s`; empty where no rate is known.
+
+    Raises
+    ------
+    SchemaError
+        If the frame is no samples frame, a window no duration, or `now` has no zone.
+
+    Notes
+    -----
+    The last of several jobs is not done before the latest of their low ends, and by the latest of their high ends
+    only if each keeps its own: the interval of `all_done_by` is that of one job, and a little narrow for many.
+
+    Examples
+    --------
+    >>> from mops_analysis.schema import to_frame
+    >>> frame = to_frame([{"job_id": "job-1", "sampled_at": f"2026-11-18T14:0{minute}:00Z", "status": "in_progress",
+    ...                    "progress_percentage": items / 6, "processed_items": items, "total_items": 600,
+    ...                    "failed_items": 0, "latency_s": 0.1} for minute, items in enumerate([0, 60, 120, 150])])
+    >>> fleet(frame, window="1min")[["running", "items_per_s", "slowest_job_id", "slowest_share"]]
+       running  items_per_s slowest_job_id  slowest_share
+    0        1          0.5          job-1            0.5
+    """
+    jobs = summary_of(samples, processed_includes_failed=processed_includes_failed) if summary is None else summary
+    present = samples["sampled_at"].max() if now is None else pd.Timestamp(now)
+    if pd.notna(present) and present.tzinfo is None:
+        raise SchemaError(f"now: expected a time with a zone, got {now!r}; say pandas.Timestamp.now('UTC')")
+    running = jobs[jobs["status"] == schema.RUNNING_STATUS]
+    of_running = samples[samples["job_id"].isin(running["job_id"])]
+    rates = throughput(of_running, processed_includes_failed=processed_includes_failed, window=window)
+    recent = samples[samples["job_id"].isin(_seen_within(jobs, present, failure_window))]
+    failures = failure_rate(recent, processed_includes_failed=processed_includes_failed, window=failure_window)
+    latest = {f"all_done_by{end}": _time(running[f"eta{end}"].max()) for end in ("", "_low", "_high")}
+    return pd.DataFrame(
+        {
+            "running": [len(running)],
+            "pending": [int((jobs["status"] == "pending").sum())],
+            **latest,
+            "unforecast": [int(running["eta"].isna().sum())],
+            **_pace(rates),
+            **_failures(failures, jobs),
+            **_ended(jobs, present, tz),
+        }
+    )
+
+
+def _time(moment: Any) -> pd.Series[Any]:
+    return pd.Series([moment], dtype=_UTC)
+
+
+def _seen_within(jobs: pd.DataFrame, now: pd.Timestamp, window: str) -> pd.Series[Any]:
+    return jobs["job_id"][jobs["last_sampled_at"] > now - pd.Timedelta(window)]
+
+
+def _pace(rates: pd.DataFrame) -> dict[str, Any]:
+    by_job = rates.dropna(subset=["items_per_s"]).groupby("job_id")["items_per_s"]
+    newest = rates.drop_duplicates("job_id", keep="last").set_index("job_id")["items_per_s"].dropna()
+    usual = by_job.median().reindex(newest.index)
+    share = (newest / usual.where(usual > 0)).dropna()
+    slowest = share.nsmallest(1)
+    return {
+        "items_per_s": [newest.sum() if len(newest) else np.nan],
+        "slowest_job_id": pd.array(slowest.index.tolist() or [None], dtype="string"),
+        "slowest_share": [share.min()],
+        "slowest_items_per_s": [newest.reindex(slowest.index).min()],
+    }
+
+
+def _failures(rates: pd.DataFrame, jobs: pd.DataFrame) -> dict[str, Any]:
+    newest = rates.drop_duplicates("job_id", keep="last")
+    failed, finished = (np.array([newest[name].sum()], dtype=np.float64) for name in ("failed", "finished"))
+    rate, low, high = wilson(failed, finished, 0.95)
+    ended = jobs.loc[jobs["status"].isin(schema.TERMINAL_STATUSES), "failure_rate"].dropna()
+    usual = ended.median() if len(ended) >= _ENOUGH else np.nan
+    return {
+        "failure_rate": rate,
+        "failure_rate_low": low,
+        "failure_rate_high": high,
+        "failure_rate_usual": [usual],
+        "failures_per_usual": rate / usual if usual > 0 else [np.nan],
+    }
+
+
+def _ended(jobs: pd.DataFrame, now: pd.Timestamp, tz: str | tzinfo) -> dict[str, Any]:
+    midnight = now.tz_convert(tz).normalize() if pd.notna(now) else now
+    today = jobs[jobs["status"].isin(schema.TERMINAL_STATUSES) & (jobs["ended_before"] >= midnight)]
+    well = int(today["status"].isin(schema.GOOD_STATUSES).sum())
+    partly = int((today["status"] == "partial_success").sum())
+    return {
+        "ended_today": [len(today)],
+        "ended_well_today": [well],
+        "ended_partly_today": [partly],
+        "ended_badly_today": [len(today) - well - partly],
+    }
