@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from mops_analysis.charts import plot_failures_by_job as plot_failures_by_job
     from mops_analysis.charts import plot_heatmap as plot_heatmap
     from mops_analysis.charts import plot_progress as plot_progress
+    from mops_analysis.charts import plot_ranks as plot_ranks
     from mops_analysis.charts import plot_throughput as plot_throughput
+    from mops_analysis.charts import plot_throughput_by as plot_throughput_by
     from mops_analysis.charts import plot_timeline as plot_timeline
     from mops_analysis.client import JobStatusClient as JobStatusClient
     from mops_analysis.credentials import Secret as Secret
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from mops_analysis.metrics.anomalies import anomalies as anomalies
     from mops_analysis.metrics.backtest import backtest_summary as backtest_summary
     from mops_analysis.metrics.backtest import eta_backtest as eta_backtest
+    from mops_analysis.metrics.comparison import comparison as comparison
+    from mops_analysis.metrics.comparison import week_on_week as week_on_week
     from mops_analysis.metrics.counting import counting as counting
     from mops_analysis.metrics.eta import eta as eta
     from mops_analysis.metrics.failures import failure_rate as failure_rate
@@ -81,11 +85,15 @@ _HOMES = {
     "summary": "metrics",
     "backtest_summary": "metrics",
     "anomalies": "metrics",
+    "comparison": "metrics",
+    "week_on_week": "metrics",
     "write_dataset": "dataset",
     "read_dataset": "dataset",
     "summarize_dataset": "dataset",
     "plot_progress": "charts",
+    "plot_ranks": "charts",
     "plot_throughput": "charts",
+    "plot_throughput_by": "charts",
     "plot_eta": "charts",
     "plot_failure_rate": "charts",
     "plot_comparison": "charts",

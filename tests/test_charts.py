@@ -30,7 +30,9 @@ from mops_analysis.charts import (
     plot_failures_by_job,
     plot_heatmap,
     plot_progress,
+    plot_ranks,
     plot_throughput,
+    plot_throughput_by,
     plot_timeline,
 )
 from mops_analysis.errors import ConfigurationError, SchemaError
@@ -791,3 +793,64 @@ def test_given_axes_stay_plain_axes():
     """Only Axes of our own have a picture of their own; pyplot's are shown by pyplot."""
     ax = plot_progress(STEADY, ax=Figure().subplots(), tz="UTC")
     assert type(ax) is Axes
+
+
+def periods(finished, failed=0.0, *, missing=(), **keys):
+    """Build what `throughput_by` returns: so many items on each day from 16 November on, in Berlin."""
+    days = pd.date_range("2026-11-16", periods=len(finished), tz="Europe/Berlin")
+    frame = pd.DataFrame({**keys, "period_start": days, "finished_items": finished, "failed_items": failed})
+    return frame.assign(items_per_s=frame["finished_items"] / 86_400).drop(index=list(missing))
+
+
+def test_a_bar_is_what_all_jobs_finished_in_a_period():
+    """Its red top is what failed; a day without samples stays blank; the median of 10, 30 and 20 is 20."""
+    ax = plot_throughput_by(periods([10.0, 30.0, 0.0, 20.0], [0.0, 3.0, 0.0, 0.0], missing=[2]))
+    bars, failed = ax.containers
+    assert [bar.get_height() for bar in bars] == [10, 30, 20]
+    assert [(bar.get_y(), bar.get_height()) for bar in failed][1] == (27, 3)
+    assert [round(bar.get_x() - bars[0].get_x(), 6) for bar in bars] == [0, 1, 3]
+    assert drawn(ax, "median").get_ydata()[0] == 20
+    assert ax.get_xlabel() == "clock time, Europe/Berlin (UTC+01:00), 16 Nov to 19 Nov 2026"
+    assert "60 items finished, 3 of them failed; median 20 per 1 d, most 30 from 17 Nov 00:00" in alt_text(ax)
+
+
+def test_groups_are_lines_and_the_largest_six_have_names():
+    """A line breaks where a period is missing; the seventh group is grey."""
+    groups = [
+        periods([10.0 * n, 20.0, 30.0, 5.0], label=f"kind {n}", missing=[2] if n == 7 else []) for n in range(1, 8)
+    ]
+    frame = pd.concat([each.rename(columns={"label": "kind"}) for each in groups])
+    ax = plot_throughput_by(frame)
+    assert len([line for line in ax.lines if line.get_label() == "others"]) == 1
+    assert np.isnan(drawn(ax, "kind 7").get_ydata()[2])
+    assert not any(line.get_label() == "kind 1" for line in ax.lines)
+    assert "7 values of kind, the most: kind 6 115" in alt_text(ax)
+    by_job = plot_throughput_by(periods([1.0, 2.0], job_id="job-1", label="import"))
+    assert "1 jobs, the most: import 3" in alt_text(by_job)
+
+
+def test_no_periods_give_an_empty_chart_and_other_frames_are_refused():
+    """As of every chart."""
+    assert alt_text(plot_throughput_by(periods([1.0]).iloc[:0])) == "Items by period: no samples."
+    assert "5 items finished" in alt_text(plot_throughput_by(periods([5.0])))
+    with pytest.raises(SchemaError, match="throughput_by"):
+        plot_throughput_by(STEADY)
+
+
+def ranked(*rows):
+    columns = ["job_id", "elapsed_s", "mean_items_per_s", "failure_rate"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_ranks_count_the_jobs_beyond_which_one_lies():
+    """60 s against 10, 20 and 100 s; as fast as all; of unknown failure rate. The diamond lies where its value does."""
+    others = [("a", 10.0, 2.0, 0.0), ("b", 20.0, 2.0, 0.1), ("c", 100.0, 2.0, 0.2)]
+    ax = plot_ranks(ranked(("me", 55.0, 2.0, np.nan), *others), "me")
+    assert "duration 55 s, longer than 2 of 3; throughput 2/s, the same as all 3" in alt_text(ax)
+    assert "failure rate –, not to be compared" in alt_text(ax)
+    diamonds = [line for line in ax.lines if line.get_label() == "this job"]
+    assert [float(line.get_xdata()[0]) for line in diamonds] == [0.0, 0.5]
+    alone = plot_ranks(ranked(others[0]), "a")
+    assert "not to be compared" in alt_text(alone)
+    with pytest.raises(SchemaError, match="'nobody'"):
+        plot_ranks(ranked(others[0]), "nobody")

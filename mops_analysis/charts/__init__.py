@@ -5,9 +5,10 @@ Each `plot_*` answers the question in its title, is honest about gaps, resets an
 """
 
 from mops_analysis.charts.canvas import alt_text
-from mops_analysis.charts.comparison import plot_comparison, plot_failures_by_job
+from mops_analysis.charts.comparison import plot_comparison, plot_failures_by_job, plot_ranks
 from mops_analysis.charts.eta import plot_eta
 from mops_analysis.charts.failures import plot_failure_rate
+from mops_analysis.charts.periods import plot_throughput_by
 from mops_analysis.charts.progress import plot_progress
 from mops_analysis.charts.throughput import plot_throughput
 from mops_analysis.charts.timeline import plot_heatmap, plot_timeline
@@ -20,6 +21,8 @@ __all__ = [
     "plot_failures_by_job",
     "plot_heatmap",
     "plot_progress",
+    "plot_ranks",
     "plot_throughput",
+    "plot_throughput_by",
     "plot_timeline",
 ]

@@ -14,7 +14,7 @@ from mops_analysis.charts import canvas, clock
 from mops_analysis.charts.canvas import EndLabel
 from mops_analysis.charts.failures import percent_text
 from mops_analysis.charts.lines import Floats, broken, draw_line, fall_starts
-from mops_analysis.charts.palette import status_colour, theme_named
+from mops_analysis.charts.palette import Theme, status_colour, theme_named
 from mops_analysis.charts.tracks import Track, check_frame, names_of, tracks_of
 from mops_analysis.errors import SchemaError
 
@@ -224,3 +224,91 @@ def _usual(baseline: float | tuple[float, float, float] | None, rate: Floats) ->
         return None
     median, low, high = np.quantile(rate, [0.5, 0.1, 0.9])
     return float(median), float(low), float(high)
+
+
+# Name, words for less and more, and how it is said.
+_RANKED = {
+    "elapsed_s": ("duration", "shorter", "longer", clock.duration_text),
+    "mean_items_per_s": ("throughput", "slower", "faster", lambda rate: f"{canvas.number_text(rate)}/s"),
+    "failure_rate": ("failure rate", "lower", "higher", percent_text),
+}
+
+
+def plot_ranks(
+    summary: pd.DataFrame,
+    job_id: str,
+    *,
+    ax: Axes | None = None,
+    theme: str = "light",
+) -> Axes:
+    """Where one job stands among others: a strip each for duration, throughput and failure rate.
+
+    Look for a diamond at either end of its strip: the job is the extreme one. Each tick is another job; a strip goes
+    from the least to the most of all.
+
+    Parameters
+    ----------
+    summary
+        Rows of what `summary(samples)` returned: the job and those to compare it with.
+    job_id
+        The job to look at.
+    ax, theme
+        As for `plot_progress`.
+
+    Returns
+    -------
+    Axes
+        With the chart; empty Axes where there is no other job. `alt_text(ax)` says it in words.
+
+    Raises
+    ------
+    SchemaError
+        If it is not a frame that `summary` returns, or has no row of the job.
+    ConfigurationError
+        If there is no such theme.
+    """
+    check_frame(summary, ("job_id", *_RANKED), "summary()")
+    colours = theme_named(theme)
+    ax = canvas.open_axes(ax, colours)
+    is_job = (summary["job_id"] == job_id).to_numpy()
+    if not is_job.any():
+        raise SchemaError(f"no row of the job {job_id!r}; the frame has {len(summary):,} jobs")
+    ax.set_axis_off()
+    ax.set_xlim(0, 1)
+    ax.set_ylim(-0.5, len(_RANKED) - 0.5)
+    words = []
+    for row, (column, (name, less, more, say)) in enumerate(reversed(_RANKED.items())):
+        values = summary[column].to_numpy(dtype=float)
+        value, others = float(values[is_job][0]), values[~is_job & np.isfinite(values)]
+        text = _rank(value, others, less, more)
+        _draw_strip(ax, row, value, others, colours)
+        shown = say(value) if np.isfinite(value) else "–"
+        style: dict[str, Any] = {"fontsize": 8.5, "color": colours.ink, "va": "bottom", "parse_math": False}
+        ax.text(0, row + 0.17, name, **style | {"color": colours.muted})
+        ax.text(1, row + 0.17, shown, ha="right", fontweight="bold", **style)
+        ax.text(1, row - 0.17, text, ha="right", **style | {"va": "top", "fontsize": 8, "color": colours.muted})
+        words.append(f"{name} {shown}, {text}")
+    ax.set_label(f"Ranks: {'; '.join(reversed(words))}.")
+    return ax
+
+
+def _rank(value: float, others: Floats, less: str, more: str) -> str:
+    """Say how many others a value exceeds, or falls below, whichever are more."""
+    if not np.isfinite(value) or not others.size:
+        return "not to be compared"
+    below, above = int((others < value).sum()), int((others > value).sum())
+    if below == above == 0:
+        return f"the same as all {others.size}"
+    return f"{more} than {below} of {others.size}" if below >= above else f"{less} than {above} of {others.size}"
+
+
+def _draw_strip(ax: Axes, row: int, value: float, others: Floats, theme: Theme) -> None:
+    known = np.append(others, value)[np.isfinite(np.append(others, value))]
+    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
+    scale = (high - low) or 1.0
+    ax.plot([0, 1], [row, row], color=theme.grid, linewidth=5, solid_capstyle="butt", zorder=1, label="range")
+    ax.vlines((others - low) / scale, row - 0.09, row + 0.09, color=theme.muted, linewidth=1, alpha=0.8, zorder=2)
+    if np.isfinite(value):
+        at = (value - low) / scale
+        look: dict[str, Any] = {"marker": "D", "markersize": 7, "markeredgecolor": theme.ink, "zorder": 3}
+        ax.plot([at], [row], linestyle="none", color=theme.main, clip_on=False, label="this job", **look)

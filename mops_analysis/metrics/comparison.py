@@ -7,6 +7,7 @@ whose first sample came earlier. The newest 30 count: older ones say little of t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import tzinfo
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ def _compare(job_id: str, jobs: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def week_on_week(samples: pd.DataFrame, *, tz: str = "UTC") -> pd.DataFrame:
+def week_on_week(samples: pd.DataFrame, *, tz: str | tzinfo = "UTC") -> pd.DataFrame:
     """Items finished per week, against the same days of the week before.
 
     Parameters
