@@ -1,5 +1,6 @@
 """Exports and reports: what is in the files, and what must not be."""
 
+import json
 import re
 import sys
 from html.parser import HTMLParser
@@ -8,14 +9,16 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+from PIL import Image
+from pyarrow import parquet
 
 import mops_analysis
-from mops_analysis import schema
+from mops_analysis import charts, schema
 from mops_analysis.errors import ConfigurationError, SchemaError
 from mops_analysis.report import page as page_module
 from mops_analysis.report import report, tables, tear_sheet
 from mops_analysis.report.attention import attention
-from mops_analysis.report.page import baseline
+from mops_analysis.report.measures import baseline
 from mops_analysis.report.tables import export
 
 START = pd.Timestamp("2026-11-18T12:00:00Z")
@@ -115,7 +118,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch, packag
 @pytest.mark.parametrize("name", ["samples.txt", "samples", "samples.csv.zip"])
 def test_an_unknown_ending_is_refused(tmp_path, name):
     """The message lists the known ones."""
-    with pytest.raises(ConfigurationError, match=r"\.csv, \.csv\.gz, \.parquet or \.xlsx"):
+    with pytest.raises(ConfigurationError, match=r"\.csv, \.csv\.gz, \.parquet, \.xlsx or \.md"):
         export(job(), tmp_path / name)
 
 
@@ -311,6 +314,94 @@ def test_the_baseline_is_that_of_the_other_ended_jobs():
     assert baseline(jobs.iloc[:5], "a") is None
 
 
+def polls_of(samples, *faults):
+    """Build the polls of samples, and one failed poll for each fault: job, outcome, seconds after the start."""
+    good = samples[["job_id", "sampled_at"]].assign(outcome="ok")
+    bad = [{"job_id": job_id, "sampled_at": START + pd.Timedelta(seconds=s), "outcome": o} for job_id, o, s in faults]
+    return pd.concat([good, pd.DataFrame(bad)], ignore_index=True)
+
+
+def test_failed_polls_are_counted_by_kind(tmp_path):
+    """Of each job, in all, and of a job that never answered; without polls nothing is claimed."""
+    faults = [("done-1", "timeout", 3), ("done-1", "timeout", 4), ("done-1", "connection", 5), ("ghost", "auth", 0)]
+    words = Page(report(FLEET, tmp_path / "report.html", tz="UTC", polls=polls_of(FLEET, *faults))).words
+    assert "120 samples · 4 failed polls" in words
+    assert "2 timeout, 1 connection" in words
+    assert "Polled, but never answered: ghost (1 failed polls: 1 auth)" in words
+    chosen = report(FLEET, tmp_path / "one.html", job_ids=["failed-1"], tz="UTC", polls=polls_of(FLEET, *faults))
+    assert "0 failed polls" in Page(chosen).words
+    assert "unknown: no store was read" in Page(report(job(), tmp_path / "none.html", tz="UTC")).words
+
+
+def test_gaps_are_counted_with_the_longest(tmp_path):
+    """Two gaps in the samples, of 100 s and 60 s."""
+    samples = job().drop(index=[*range(5, 14), *range(20, 25)])
+    assert "2, longest 1 m 40 s" in Page(report(samples, tmp_path / "report.html", tz="UTC")).words
+
+
+BEFORE = [
+    job(f"old-{n}", label="import").assign(sampled_at=lambda f, n=n: f["sampled_at"] - pd.Timedelta(hours=n + 1))
+    for n in range(5)
+]
+
+
+def test_a_job_is_held_against_the_jobs_before_it(tmp_path):
+    """Twice as long as the five before it of its label, half as fast: both are bold."""
+    samples = pd.concat([*BEFORE, job("new", step=20, label="import")], ignore_index=True)
+    page = Page(report(samples, tmp_path / "report.html", job_ids=["new"], tz="UTC"))
+    assert "the 5 jobs before it with the same label" in page.words
+    assert "Duration 9 m 40 s 4 m 50 s 4 m 50 s to 4 m 50 s +100 %" in page.words
+    assert "Mean throughput 0.517/s 1.03/s 1.03/s to 1.03/s -50 %" in page.words
+    assert [row for row in page.all("tr") if row.get("class") == "unusual"] == [{"class": "unusual"}] * 2
+
+
+def test_every_forecast_has_its_record_beside_it(fleet, tmp_path):
+    """Under the table where a job still runs, and under the charts that show forecasts."""
+    words = Page(fleet).words
+    assert words.count("80 % interval held") == 1 + 1 + 2 * 4
+    ended = Page(report(job(), tmp_path / "ended.html", tz="UTC")).words
+    assert ended.count("80 % interval held") == 2
+
+
+def test_days_and_weeks_are_told_from_two_days_on(tmp_path):
+    """A fortnight: a chart per day, a row per week, with the change on the days that both weeks have."""
+    days = [
+        job(f"job-{d}", total=100 * (1 + d // 7)).assign(
+            sampled_at=lambda f, d=d: f["sampled_at"] + pd.Timedelta(days=d)
+        )
+        for d in (0, 1, 7, 8)
+    ]
+    page = Page(report(pd.concat(days, ignore_index=True), tmp_path / "report.html", tz="Europe/Berlin"))
+    assert "Mon 16 Nov 2026 2 200 0 (0%) – Mon 23 Nov 2026 2 400 0 (0%) +100 %" in page.words
+    assert any("Items by period" in svg["aria-label"] for svg in page.all("svg"))
+    assert "Day by day" not in Page(report(job(), tmp_path / "short.html", tz="UTC")).words
+
+
+def test_markdown_has_the_tables_and_the_charts_in_words(tmp_path):
+    """And nothing that a name could make of it: no HTML, no link, no column more."""
+    name = "<b>|[x](y)`_z_"
+    text = report(job(name), tmp_path / "report.md", tz="UTC", title=name).read_text()
+    assert text.startswith("# \\<b\\>\\|\\[x\\](y)\\`\\_z\\_\n")
+    assert not re.search(r"(?<!\\\\)<b>|!\[", text)
+    tables = re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE)
+    assert len(tables) == 2
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+    assert "Throughput, Wed 18 Nov 2026" in text
+
+
+def test_a_pdf_has_a_sheet_for_each_job(tmp_path):
+    """With title and provenance in its metadata; other endings are refused, and so is a PDF of nothing."""
+    content = report(FLEET, tmp_path / "report.pdf", job_ids=["done-1", "failed-1"], tz="UTC", title="Two").read_bytes()
+    assert content.startswith(b"%PDF")
+    assert content.count(b"/Type /Page ") == 2
+    assert b"(Two)" in content
+    assert b"60 samples, times in UTC" in content
+    for path, frame, error in (("r.txt", FLEET, ConfigurationError), ("r.pdf", FLEET.iloc[:0], SchemaError)):
+        with pytest.raises(error, match="r.txt: expected a file ending in|no samples of any job"):
+            report(frame, tmp_path / path, tz="UTC")
+
+
 def head(figure):
     return " | ".join(text.get_text() for text in figure.texts)
 
@@ -332,6 +423,7 @@ def test_a_tear_sheet_has_five_charts_and_six_numbers():
     ):
         assert words in head(figure)
     bundle = figure._repr_mimebundle_()
+    assert bundle["text/plain"].startswith("failed-1, failed: Duration 4 m 50 s (of work); ")
     assert "Progress, " in bundle["text/plain"]
     assert "Comparison: " in bundle["text/plain"]
 
@@ -359,3 +451,88 @@ def test_a_tear_sheet_compares_with_the_history_given():
     assert "the median of 2 others" in figure.get_label()
     with pytest.raises(SchemaError, match="'nobody'"):
         tear_sheet(FLEET, "nobody")
+
+
+def test_the_sixth_number_of_an_ended_job_is_the_error_of_its_forecast():
+    """Half-way, with how often the band held: a job of constant pace is predicted to the poll."""
+    words = head(tear_sheet(job(), "job-1", tz="UTC"))
+    assert re.search(r"ETA error at 50% done \| [+-][\d.]+ s \| 80% band held at 5 of 5 moments", words)
+    assert "ETA error at 50% done | – | no forecast to judge" in head(tear_sheet(FLEET, "failed-1", tz="UTC"))
+
+
+def test_the_sixth_number_of_a_running_job_is_its_finish():
+    """20 of 30 steps of 10 s done by 12:03:20: it ends at 12:05."""
+    running = job(count=30).iloc[:21]
+    words = head(tear_sheet(running, "job-1", tz="UTC"))
+    assert re.search(r"Finish \| 12:05 \| 80% band 12:0\d to 12:0\d", words)
+    nothing = job(count=1, status="in_progress")
+    assert "Finish | – | no forecast" in head(tear_sheet(nothing, "job-1", tz="UTC"))
+
+
+def test_five_comparable_jobs_make_ranks():
+    """A strip each for duration, throughput and failure rate; with four there are none."""
+    samples = pd.concat([*BEFORE, job("new", step=20)], ignore_index=True)
+    figure = tear_sheet(samples, "new", tz="UTC")
+    assert len(figure.axes) == 6
+    ranks = " | ".join(text.get_text() for text in figure.axes[5].texts)
+    assert "longer than 5 of 5" in ranks
+    assert "slower than 5 of 5" in ranks
+    assert "the same as all 5" in ranks
+    assert "Ranks: duration 9 m 40 s, longer than 5 of 5; " in figure.get_label()
+    assert len(tear_sheet(samples[samples["job_id"] != "old-0"], "new", tz="UTC").axes) == 5
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_a_picture_says_what_it_shows(tmp_path, ending):
+    """Title, words with the zone, what it rests on and the version stand in its metadata."""
+    ax = charts.plot_progress(job(), tz="Europe/Berlin")
+    path = export(ax, tmp_path / f"progress.{ending}", about="30 rows of samples.db")
+    if ending == "png":
+        found = " ".join(Image.open(path).text.values())
+    else:
+        found = path.read_bytes().decode("latin-1").replace("\\(", "(").replace("\\)", ")")
+    for part in (
+        "How far, and when done?",
+        "Europe/Berlin (UTC+01:00)",
+        "From 30 rows of samples.db.",
+        "mops_analysis 0",
+    ):
+        assert part in found
+    with pytest.raises(ConfigurationError, match=r"\.png, \.svg or \.pdf"):
+        export(ax, tmp_path / "progress.gif")
+
+
+def test_parquet_says_where_it_comes_from(tmp_path):
+    """Version, rows, zones and source stand in the file's metadata."""
+    path = export(job(), tmp_path / "samples.parquet", about="30 rows of samples.db")
+    about = json.loads(parquet.read_schema(path).metadata[b"mops_analysis"])
+    assert about == {
+        "version": f"mops_analysis {mops_analysis.__version__}",
+        "rows": 30,
+        "about": "30 rows of samples.db",
+        "zones": {"sampled_at": "UTC"},
+    }
+
+
+def test_several_tables_are_sheets_of_one_file(tmp_path):
+    """A sheet each with its header frozen, and a last one with the unit of every column."""
+    tables = {"samples": job(), "a/b": pd.DataFrame({"failure_rate": [0.5]})}
+    book = openpyxl.load_workbook(export(tables, tmp_path / "tables.xlsx"))
+    assert book.sheetnames == ["samples", "a b", "columns"]
+    assert {sheet.freeze_panes for sheet in book} == {"A2"}
+    units = {row[:2]: row[2] for row in book["columns"].iter_rows(min_row=2, values_only=True)}
+    assert units["samples", "latency_s"] == "seconds"
+    assert units["samples", "processed_items"] == "items"
+    assert units["samples", "sampled_at"] == "time"
+    assert units["a b", "failure_rate"] == "share, 0 to 1"
+    with pytest.raises(ConfigurationError, match="several tables"):
+        export(tables, tmp_path / "tables.csv")
+
+
+def test_a_markdown_table_holds_any_text(tmp_path):
+    """Pipes, line breaks and markup stay in their cell; several tables have a heading each."""
+    frame = pd.DataFrame({"job|id": ["a|b\nc", None, "<b>"], "rate": [0.5, np.nan, 1e6]})
+    lines = export(frame, tmp_path / "t.md").read_text().splitlines()
+    assert lines == ["| job\\|id | rate |", "| --- | ---: |", "| a\\|b c | 0.5 |", "|  |  |", "| \\<b\\> | 1e+06 |"]
+    both = export({"one": frame, "two": frame}, tmp_path / "both.md").read_text()
+    assert re.findall(r"^## (.*)$", both, flags=re.MULTILINE) == ["one", "two"]

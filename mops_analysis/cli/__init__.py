@@ -173,10 +173,17 @@ def _add_chart(commands: _Commands[_Parser]) -> None:
 
 
 def _add_report(commands: _Commands[_Parser]) -> None:
-    command = _add(commands, "report", "output", "write a report: one HTML file with tables and charts")
+    command = _add(commands, "report", "output", "write a report: one file with tables and charts")
     _add_source(command)
-    command.add_argument("--out", default="report.html", metavar="FILE", help="the file to write (%(default)s)")
+    command.add_argument("--out", metavar="FILE", help="a file ending in .html, .md or .pdf (report.html)")
+    command.add_argument(
+        "--format", choices=("html", "md", "pdf"), default="html", help="of the file, where --out names none"
+    )
     command.add_argument("--title", help="what to call it")
+    command.add_argument("--window", default="2min", help="width of the throughput window (%(default)s)")
+    command.add_argument(
+        "--notebook", action="store_true", help="run the notebook about throughput instead, and write it as HTML"
+    )
     _add_zone(command)
 
 
@@ -184,7 +191,7 @@ def _add_export(commands: _Commands[_Parser]) -> None:
     command = _add(commands, "export", "output", "write a table")
     _add_source(command)
     command.add_argument(
-        "--out", required=True, metavar="FILE", help="a file ending in .csv, .csv.gz, .parquet or .xlsx"
+        "--out", required=True, metavar="FILE", help="a file ending in .csv, .csv.gz, .parquet, .xlsx or .md"
     )
     command.add_argument("--what", choices=TABLES, default="samples", help="which table (%(default)s)")
     command.add_argument("--window", default="2min", help="width of the throughput and failure window (%(default)s)")

@@ -43,14 +43,11 @@ def check_known(source: str, samples: pd.DataFrame, job_ids: list[str]) -> None:
         )
 
 
-def save(picture: Axes | Figure, path: Path) -> Path:
+def save(picture: Axes | Figure, path: Path, *, about: str | None = None) -> Path:
     """Write a chart as PNG, SVG or PDF."""
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise SchemaError(f"{path}: expected a file ending in .png, .svg or .pdf")
-    figure = picture.get_figure(root=True)
-    assert figure is not None  # noqa: S101  a chart has one
-    figure.savefig(path, dpi=200)
-    return path
+    return mops.export(picture, path, about=about)
 
 
 def draw(
@@ -117,12 +114,41 @@ def _chart(arguments: argparse.Namespace) -> None:
     samples, look = mops.read_samples(arguments.store), {"tz": arguments.tz, "theme": arguments.theme}
     check_known(arguments.store, samples, arguments.job_ids)
     picture = draw(arguments.kind, samples, job_ids=arguments.job_ids, window=arguments.window, **look)
-    print(save(picture, Path(arguments.out)))
+    print(save(picture, Path(arguments.out), about=_about(samples, arguments.store)))
+
+
+def _about(frame: pd.DataFrame, source: str) -> str:
+    return f"{len(frame):,} rows of {Path(source).name}"
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    samples = read_chosen(arguments.store, arguments.job_ids)
-    print(mops.report(samples, arguments.out, title=arguments.title, tz=arguments.tz))
+    out = arguments.out or f"report.{arguments.format}"
+    samples = mops.read_samples(arguments.store)
+    check_known(arguments.store, samples, arguments.job_ids)
+    if arguments.notebook:
+        print(_report_of_notebook(arguments, out))
+        return
+    look = {"title": arguments.title, "window": arguments.window, "tz": arguments.tz}
+    chosen, polls = arguments.job_ids or None, _polls(arguments.store, arguments.job_ids)
+    print(mops.report(samples, out, job_ids=chosen, polls=polls, **look))
+
+
+def _report_of_notebook(arguments: argparse.Namespace, out: str) -> Path:
+    from mops_analysis.cli.lab import notebooks
+    from mops_analysis.report.notebook import run_notebook
+
+    [notebook] = [path for path in notebooks() if path.name == "06-throughput-report.ipynb"]
+    store = str(Path(arguments.store).resolve())
+    parameters = {"source": "service", "store": store, "job_ids": arguments.job_ids, "window": arguments.window}
+    return run_notebook(notebook, Path(out), parameters={**parameters, "tz": arguments.tz}, title=arguments.title)
+
+
+def _polls(source: str, job_ids: list[str]) -> pd.DataFrame | None:
+    """Every poll of the chosen jobs, where the source is a store."""
+    if Path(source).suffix.lower() not in (".db", ".sqlite", ".sqlite3"):
+        return None
+    with mops.SampleStore(source) as store:
+        return store.read_polls(job_ids or None)
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -132,4 +158,4 @@ def _export(arguments: argparse.Namespace) -> None:
     else:
         samples = read_chosen(arguments.store, arguments.job_ids)
         frame = table(arguments.what, samples, window=arguments.window)
-    print(mops.export(frame, arguments.out))
+    print(mops.export(frame, arguments.out, about=_about(frame, arguments.store)))

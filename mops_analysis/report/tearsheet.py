@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 import mops_analysis
-from mops_analysis import charts, metrics, schema
+from mops_analysis import charts, schema
 from mops_analysis.charts import canvas, clock
 from mops_analysis.charts.failures import percent_text
 from mops_analysis.charts.palette import Theme, status_colour, status_mark, theme_named
 from mops_analysis.charts.tracks import elided, names_of
 from mops_analysis.errors import SchemaError
-from mops_analysis.report.page import INTERVALS, baseline, windowed_failures
+from mops_analysis.metrics.comparison import ENOUGH, comparable
+from mops_analysis.report.measures import Measures, baseline, measure, windowed_failures
 
 _HEAD, _FOOT = 2.1, 0.75  # inches for title and numbers, and for the method
 _ROWS = (4.3, 4.0, 4.0)  # inches of each row of charts
@@ -35,7 +36,7 @@ def tear_sheet(
     tz: str | dt.tzinfo | None = None,
     theme: str = "light",
 ) -> Figure:
-    """One page about one job: six numbers and five charts, to save as PNG, SVG or PDF.
+    """One page about one job: six numbers, five charts and three ranks, to save as PNG, SVG or PDF.
 
     Read from the top: is the job done and how long did it take; was it fast, was it steady; could its forecasts be
     trusted; how many items failed, and is that more than usual; how does it compare.
@@ -59,7 +60,7 @@ def tear_sheet(
     -------
     Figure
         Unknown to pyplot: `figure.savefig("sheet.pdf")` saves it, a notebook shows it as the last expression of a
-        cell. Its first five `axes` are the charts.
+        cell. Its first five `axes` are the charts; a sixth, where five jobs can be compared with, has the ranks.
 
     Raises
     ------
@@ -68,49 +69,61 @@ def tear_sheet(
     ConfigurationError
         If there is no such zone or theme.
     """
-    zone, colours = clock.zone_of(tz), theme_named(theme)
+    zone = clock.zone_of(tz)
     both = samples if history is None else pd.concat([samples[samples["job_id"] == job_id], history])
     everything = schema.validate(both).drop_duplicates(["job_id", "sampled_at"]).reset_index(drop=True)
-    rows = (everything["job_id"] == job_id).to_numpy()
-    if not rows.any():
+    mine = everything["job_id"] == job_id
+    if not mine.any():
         raise SchemaError(f"no samples of the job {job_id!r}; the frame has {everything['job_id'].nunique():,} jobs")
-    mine = everything[rows]
-    summary = metrics.summary(everything)
-    job = summary[summary["job_id"] == job_id].to_dict("records")[0]
-    fan = [metrics.eta(everything, interval=interval)[rows] for interval in INTERVALS]
-    throughput, so_far = metrics.throughput(everything, window=window)[rows], metrics.failure_rate(everything)[rows]
-    usual = baseline(summary, job_id)
-    look: dict[str, Any] = {"tz": zone, "theme": theme}
+    return sheet_of(measure(everything, mine, window=window, zone=zone), job_id, theme=theme)
+
+
+def sheet_of(measures: Measures, job_id: str, *, theme: str) -> Figure:
+    """Draw the tear sheet of a job that has been measured."""
+    colours = theme_named(theme)
+    rows = (measures.samples["job_id"] == job_id).to_numpy()
+    mine, throughput, so_far = (frame[rows] for frame in (measures.samples, measures.throughput, measures.failure_rate))
+    fan = [forecast[rows] for forecast in measures.forecasts]
+    job = measures.summary[measures.summary["job_id"] == job_id].to_dict("records")[0]
+    usual = baseline(measures.summary, job_id)
+    look: dict[str, Any] = {"tz": measures.zone, "theme": theme}
+    compared = comparable(measures.everything, job_id, summary=measures.summary)
+    ranked = len(compared) > ENOUGH
 
     height = _HEAD + sum(_ROWS) + _FOOT
     figure = canvas.ChartFigure(figsize=(_WIDTH, height), dpi=100, facecolor=colours.paper)
     FigureCanvasAgg(figure)
-    places = _places(height)
-    axes = [figure.add_axes(place, axes_class=canvas.ChartAxes) for place in places]
+    axes = [figure.add_axes(place, axes_class=canvas.ChartAxes) for place in _places(height, ranked=ranked)]
     charts.plot_progress(mine, forecast=fan, ax=axes[0], **look)
     charts.plot_throughput(throughput, ax=axes[1], **look)
     charts.plot_eta(fan[1], samples=mine, ax=axes[2], **look)
-    rule = bool(metrics.counting(everything).set_index("job_id").loc[job_id, "processed_includes_failed"])
-    windowed = windowed_failures(mine, processed_includes_failed=rule)
+    windowed = windowed_failures(mine, processed_includes_failed=measures.rule(job_id))
     shown = so_far if windowed is None else windowed
     charts.plot_failure_rate(shown, cumulative=so_far, baseline=usual, ax=axes[3], **look)
-    charts.plot_comparison(everything, job_id, ax=axes[4], theme=theme)
-    _write_head(figure, mine, job, zone, colours, height)
-    _write_numbers(figure, _numbers(job, throughput, usual, window), colours, height)
-    _write_foot(figure, window, colours, height)
-    figure.set_label(" ".join(charts.alt_text(ax) for ax in axes))
+    charts.plot_comparison(measures.everything, job_id, ax=axes[4], theme=theme)
+    if ranked:
+        charts.plot_ranks(compared, job_id, ax=axes[5], theme=theme)
+    _write_head(figure, mine, job, measures.zone, colours, height)
+    numbers = _numbers(job, measures, throughput, usual)
+    _write_numbers(figure, numbers, colours, height)
+    _write_foot(figure, measures, colours, height)
+    said = "; ".join(f"{name} {value} ({basis})" for name, value, basis in numbers)
+    figure.set_label(f"{names_of(mine.tail(1))[0]}, {job['status']}: {said}. " + " ".join(map(charts.alt_text, axes)))
     return figure
 
 
-def _places(height: float) -> list[tuple[float, float, float, float]]:
-    """Left, bottom, width and height of the five charts, as shares of the figure."""
+def _places(height: float, *, ranked: bool) -> list[tuple[float, float, float, float]]:
+    """Left, bottom, width and height of the charts, as shares of the figure: five, and the ranks beside the last."""
     left, right, top, bottom, gap = 0.85, 1.65, 0.95, 0.62, 0.55
     half = (_WIDTH - 2 * left - 2 * right + gap) / 2 - 0.3
     ends = np.cumsum([_HEAD, *_ROWS])
     columns = [(left, _WIDTH - left - right)]
     columns += [(left, half), (_WIDTH - right - half, half)] * 2
+    if ranked:
+        start = _WIDTH - right - half
+        columns[4:] = [(start, half - 1.55), (_WIDTH - left - 1.35, 1.7)]
     places = []
-    for (start, width), row in zip(columns, (0, 1, 1, 2, 2), strict=True):
+    for (start, width), row in zip(columns, (0, 1, 1, 2, 2, 2), strict=False):
         low = height - ends[row] - _ROWS[row] + bottom
         places.append((start / _WIDTH, low / height, width / _WIDTH, (_ROWS[row] - top - bottom) / height))
     return places
@@ -130,6 +143,7 @@ def _write_head(
         f"{'ended' if job['terminal'] else 'last sample'} {clock.clock_text(high, zone, seconds=True)}",
         f"{clock.date_text(low, high, zone)}, {clock.zone_text(zone, low, high)}",
         f"{len(samples):,} samples",
+        f"{job['anomalies']:,} event{'s' if job['anomalies'] != 1 else ''}",
     ]
     words: dict[str, Any] = {"va": "top", "parse_math": False}
     figure.text(0.03, 1 - 0.25 / height, "Job tear sheet", fontsize=9.5, color=theme.muted, **words)
@@ -144,11 +158,14 @@ def _write_head(
 
 
 def _numbers(
-    job: Mapping[Hashable, Any], throughput: pd.DataFrame, usual: tuple[float, float, float] | None, window: str
+    job: Mapping[Hashable, Any],
+    measures: Measures,
+    throughput: pd.DataFrame,
+    usual: tuple[float, float, float] | None,
 ) -> list[tuple[str, str, str]]:
     """Name, value and what it rests on."""
     rates = throughput["items_per_s"].dropna()
-    spread = f"{window} window: {_rate(rates.min())} to {_rate(rates.max())}" if len(rates) else ""
+    spread = f"{measures.window} window: {_rate(rates.min())} to {_rate(rates.max())}" if len(rates) else ""
     done = _percent(job["share_done"])
     interval = f"95% interval {_percent(job['failure_rate_low'])} to {_percent(job['failure_rate_high'])}"
     compared = "no five jobs to compare with" if usual is None else f"usual {percent_text(usual[0])}"
@@ -158,8 +175,33 @@ def _numbers(
         ("Finished", _said(job["finished_items"], "{:,.0f}".format), f"{done} of {job['total_items']:,}"),
         ("Failed", f"{job['failed_items']:,}", interval if pd.notna(job["failure_rate"]) else ""),
         ("Failure rate", _percent(job["failure_rate"]), compared),
-        ("Events", f"{job['anomalies']:,}", "gaps, resets, stalls and the like"),
+        _forecast_error(job, measures) if job["terminal"] else _forecast(job, measures),
     ]
+
+
+def _forecast_error(job: Mapping[Hashable, Any], measures: Measures) -> tuple[str, str, str]:
+    """How wrong the forecast was half-way, and how often its band held."""
+    name, record = "ETA error at 50% done", measures.backtest
+    ours = record[(record["job_id"] == job["job_id"]) & (record["method"] == "mops") & record["covered"].notna()]
+    half_way = ours[ours["share_done"] == 0.5]
+    held = f"80% band held at {ours['covered'].sum()} of {len(ours)} moments" if len(ours) else "no forecast to judge"
+    if half_way.empty:
+        return name, "–", held
+    error = float((half_way["remaining_s"] - half_way["true_remaining_s"]).iloc[0])
+    if pd.notna(
+        job["ended_after"]
+    ):  # the chart's true finish is the first sample that shows it, not half a step before
+        error -= (job["ended_before"] - job["ended_after"]).total_seconds() / 2
+    return name, f"{'+' if error > 0 else ''}{clock.duration_text(error)}", held
+
+
+def _forecast(job: Mapping[Hashable, Any], measures: Measures) -> tuple[str, str, str]:
+    """When a running job will be done."""
+    if pd.isna(job["eta"]):
+        return "Finish", "–", "no forecast: too little seen, or no progress"
+    times = clock.days_of(pd.Series([job[name] for name in ("eta", "eta_low", "eta_high")]))
+    eta, low, high = (clock.moment_text(float(time), measures.zone, measures.ends[0], times[2]) for time in times)
+    return "Finish", eta, f"80% band {low} to {high}"
 
 
 def _said(value: Any, say: Any) -> str:
@@ -184,11 +226,11 @@ def _write_numbers(figure: Figure, numbers: list[tuple[str, str, str]], theme: T
         figure.text(x, 1 - 1.78 / height, basis, fontsize=8, color=theme.muted, va="top")
 
 
-def _write_foot(figure: Figure, window: str, theme: Theme, height: float) -> None:
+def _write_foot(figure: Figure, measures: Measures, theme: Theme, height: float) -> None:
     figure.add_artist(Line2D([0.03, 0.97], [0.55 / height] * 2, color=theme.grid, linewidth=1))
     text = (
         "Hatched: no samples were received; lines break there and nothing is interpolated. "
-        f"Throughput over a trailing window of {window}. Forecast bands hold the finish in 50, 80 and 95 % of cases.\n"
+        f"Throughput over a trailing window of {measures.window}. Forecasts: {measures.record}.\n"
         "Usual: median and 10 to 90 % of the other jobs that have ended. "
         "Status colours stay apart for all colour vision; each status also has its own mark."
     )
