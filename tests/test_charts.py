@@ -819,12 +819,11 @@ def test_groups_are_lines_and_the_largest_six_have_names():
     groups = [
         periods([10.0 * n, 20.0, 30.0, 5.0], label=f"kind {n}", missing=[2] if n == 7 else []) for n in range(1, 8)
     ]
-    frame = pd.concat([each.rename(columns={"label": "kind"}) for each in groups])
-    ax = plot_throughput_by(frame)
+    ax = plot_throughput_by(pd.concat(groups))
     assert len([line for line in ax.lines if line.get_label() == "others"]) == 1
     assert np.isnan(drawn(ax, "kind 7").get_ydata()[2])
     assert not any(line.get_label() == "kind 1" for line in ax.lines)
-    assert "7 values of kind, the most: kind 6 115" in alt_text(ax)
+    assert "7 values of label, the most: kind 6 115" in alt_text(ax)
     by_job = plot_throughput_by(periods([1.0, 2.0], job_id="job-1", label="import"))
     assert "1 jobs, the most: import 3" in alt_text(by_job)
 

@@ -22,6 +22,7 @@ FIGURES = {
     "02-throughput.ipynb": 1,
     "03-eta.ipynb": 2,
     "04-failure-rates.ipynb": 1,
+    "06-throughput-report.ipynb": 4,
     "07-fleet.ipynb": 1,
 }
 

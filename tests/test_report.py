@@ -3,7 +3,9 @@
 import json
 import re
 import sys
+import warnings
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import openpyxl
@@ -14,11 +16,13 @@ from pyarrow import parquet
 
 import mops_analysis
 from mops_analysis import charts, schema
+from mops_analysis.cli import main
 from mops_analysis.errors import ConfigurationError, SchemaError
 from mops_analysis.report import page as page_module
 from mops_analysis.report import report, tables, tear_sheet
 from mops_analysis.report.attention import attention
 from mops_analysis.report.measures import baseline
+from mops_analysis.report.notebook import run_notebook
 from mops_analysis.report.tables import export
 
 START = pd.Timestamp("2026-11-18T12:00:00Z")
@@ -536,3 +540,38 @@ def test_a_markdown_table_holds_any_text(tmp_path):
     assert lines == ["| job\\|id | rate |", "| --- | ---: |", "| a\\|b c | 0.5 |", "|  |  |", "| \\<b\\> | 1e+06 |"]
     both = export({"one": frame, "two": frame}, tmp_path / "both.md").read_text()
     assert re.findall(r"^## (.*)$", both, flags=re.MULTILINE) == ["one", "two"]
+
+
+NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "06-throughput-report.ipynb"
+
+
+def test_a_notebook_is_a_report(tmp_path, monkeypatch):
+    """Run with the command line's parameters: its jobs alone, without code, widgets or addresses, pictures in words."""
+    for place in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
+        monkeypatch.setenv(place, str(tmp_path / place.lower()))
+    export(FLEET, tmp_path / "samples.csv")
+    arguments = ["report", "done-1", "failed-1", "--notebook", "--store", "samples.csv", "--tz", "Asia/Tokyo"]
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nbclient and jupyter_client warn of their own use of event loops and ports
+        assert main([*arguments, "--out", "throughput.html"]) == 0
+    page, source = Page(tmp_path / "throughput.html"), (tmp_path / "throughput.html").read_text()
+    assert "2 jobs, 60 samples" in page.words
+    assert "Asia/Tokyo" in source
+    assert "running-1" not in source
+    assert "http" not in source
+    assert not re.search(r"import mops_analysis|JobPicker|jupyter-widgets", source)
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe"})
+    assert len(page.all("img")) >= 4
+    assert all(len(image["alt"]) > 40 and image["src"].startswith("data:image/png") for image in page.all("img"))
+
+
+def test_a_cell_that_fails_is_named(tmp_path, monkeypatch):
+    """The error of the cell, and no page."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    parameters, path = {"source": "service", "store": "missing.db"}, tmp_path / "x.html"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(SchemaError, match=r"06-throughput-report.ipynb: StoreError: .*no such"):
+            run_notebook(NOTEBOOK, path, parameters=parameters)
+    assert not (tmp_path / "x.html").exists()

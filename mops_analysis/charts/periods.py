@@ -68,7 +68,8 @@ def plot_throughput_by(
     ax.set_ylabel("items finished")
     if throughput_by.empty:
         return canvas.close_empty(ax, _QUESTION, "Items by period", colours)
-    key = next((name for name in throughput_by.columns if name not in (*_COLUMNS, "items_per_s", "label")), None)
+    first = str(throughput_by.columns[0])
+    key = None if first in _COLUMNS else first
     starts = np.unique(clock.days_of(throughput_by["period_start"]))
     width = float(np.diff(starts).min()) if starts.size > 1 else 1 / 24
     period = clock.duration_text(width * clock.SECONDS_PER_DAY)

@@ -34,7 +34,7 @@ _EXIT_CODES = {
 
 CHARTS = (
     *("progress", "throughput", "eta", "failures"),
-    *("comparison", "failures-by-job", "timeline", "heatmap", "tear-sheet"),
+    *("comparison", "failures-by-job", "timeline", "heatmap", "throughput-by", "tear-sheet"),
 )
 TABLES = ("samples", "polls", "summary", "throughput", "eta", "failures", "anomalies", "counting")
 

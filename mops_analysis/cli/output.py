@@ -63,7 +63,8 @@ def draw(
         "comparison": lambda: mops.plot_comparison(samples, _the_job(samples, job_ids), theme=theme),
         "failures-by-job": lambda: mops.plot_failures_by_job(mops.summary(chosen), theme=theme),
         "timeline": lambda: mops.plot_timeline(mops.summary(chosen), tz=tz, theme=theme),
-        "heatmap": lambda: mops.plot_heatmap(_by_period(chosen), tz=tz, theme=theme),
+        "heatmap": lambda: mops.plot_heatmap(_by_period(chosen, "job", tz), tz=tz, theme=theme),
+        "throughput-by": lambda: mops.plot_throughput_by(_by_period(chosen, None, tz), tz=tz, theme=theme),
         "tear-sheet": lambda: mops.tear_sheet(samples, _the_job(samples, job_ids), window=window, tz=tz, theme=theme),
     }
     return charts[kind]()
@@ -78,11 +79,11 @@ def _the_job(samples: pd.DataFrame, job_ids: Sequence[str]) -> str:
     return str(job_ids[0] if job_ids else samples["job_id"].iloc[samples["sampled_at"].argmax()])
 
 
-def _by_period(samples: pd.DataFrame) -> pd.DataFrame:
+def _by_period(samples: pd.DataFrame, by: str | None, tz: str | None) -> pd.DataFrame:
     """Throughput by periods that are long enough to be few."""
     span = samples["sampled_at"].max() - samples["sampled_at"].min()
     every = next((each for each in ("1min", "10min", "1h") if not span > 120 * pd.Timedelta(each)), "1D")
-    return mops.throughput_by(samples, every=every)
+    return mops.throughput_by(samples, every=every, by=by, tz=tz or "UTC")
 
 
 def table(what: str, samples: pd.DataFrame, *, window: str) -> pd.DataFrame:
