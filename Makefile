@@ -11,6 +11,7 @@ help:
 	@echo "make lint   the checks alone: ruff, mypy"
 	@echo "make lab    the notebooks in JupyterLab"
 	@echo "make bench  speed and forecast quality, side by side with the plain ways"
+	@echo "make gallery  every chart on the recorded example, in docs/gallery.md"
 	@echo "make clean  remove what these made"
 
 demo: .venv/demo
@@ -32,6 +33,9 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/eta/score.py
 	$(BIN)/python -m benchmarks
+
+gallery: .venv/dev
+	$(BIN)/python docs/gallery.py
 
 # The browser tests need Chromium. It is installed where that is possible without asking; else those tests say that they
 # were skipped, and why.

@@ -1,0 +1,88 @@
+"""Render every chart on the recorded example: `docs/gallery.md` and its pictures. Run by `make gallery`."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+import mops_analysis as mops
+
+HERE = Path(__file__).parent
+ZONE = "Europe/Berlin"
+SAMPLES = mops.load_example()
+JOB = "failure-burst-1"
+ONE = SAMPLES[SAMPLES["job_id"] == JOB]
+THREE = SAMPLES[SAMPLES["job_id"].isin(["clean-import-1", "clean-import-2", "cancelled-1"])]
+FORECASTS = mops.eta(SAMPLES)
+SUMMARY = mops.summary(SAMPLES)
+
+
+def of_job(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the one job."""
+    return frame[frame["job_id"] == JOB]
+
+
+# Name of the picture, the call, and the drawing of it.
+CHARTS: list[tuple[str, str, Axes | Figure]] = [
+    (
+        "progress",
+        "plot_progress(samples, forecast=eta(samples))",
+        mops.plot_progress(ONE, forecast=of_job(FORECASTS), tz=ZONE),
+    ),
+    ("progress-of-three", "plot_progress(samples)", mops.plot_progress(THREE, tz=ZONE)),
+    ("throughput", "plot_throughput(throughput(samples))", mops.plot_throughput(mops.throughput(ONE), tz=ZONE)),
+    ("eta", "plot_eta(eta(samples), samples=samples)", mops.plot_eta(of_job(FORECASTS), samples=ONE, tz=ZONE)),
+    (
+        "failures",
+        'plot_failure_rate(failure_rate(samples, window="5min"), cumulative=failure_rate(samples))',
+        mops.plot_failure_rate(
+            mops.failure_rate(ONE, window="5min"), cumulative=mops.failure_rate(ONE), baseline=0.01, tz=ZONE
+        ),
+    ),
+    ("comparison", "plot_comparison(samples, job_id)", mops.plot_comparison(SAMPLES, JOB)),
+    ("failures-by-job", "plot_failures_by_job(summary(samples))", mops.plot_failures_by_job(SUMMARY)),
+    ("timeline", "plot_timeline(summary(samples))", mops.plot_timeline(SUMMARY, tz=ZONE)),
+    (
+        "heatmap",
+        'plot_heatmap(throughput_by(samples, every="5min"))',
+        mops.plot_heatmap(mops.throughput_by(SAMPLES, every="5min"), tz=ZONE),
+    ),
+    (
+        "throughput-by",
+        'plot_throughput_by(throughput_by(samples, every="10min", by=None))',
+        mops.plot_throughput_by(mops.throughput_by(SAMPLES, every="10min", by=None, tz=ZONE)),
+    ),
+    ("ranks", "plot_ranks(summary(samples), job_id)", mops.plot_ranks(SUMMARY, JOB)),
+    ("tear-sheet", "tear_sheet(samples, job_id)", mops.tear_sheet(SAMPLES, JOB, tz=ZONE)),
+]
+
+
+def write_png(picture: Axes | Figure, path: Path) -> None:
+    """Write a picture with at most 256 colours: less than half the bytes."""
+    buffer = io.BytesIO()
+    figure = picture.get_figure(root=True)
+    figure.savefig(buffer, format="png", dpi=100, facecolor=figure.get_facecolor())
+    image = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    image.save(path, optimize=True)
+
+
+lines = [
+    "# Gallery",
+    "",
+    "Every chart, drawn on the recorded example by `make gallery`. Each question is the title of its chart.",
+]
+for name, call, picture in CHARTS:
+    write_png(picture, HERE / "pictures" / f"{name}.png")
+    words = str(picture.get_label()).replace("[", "(").replace("]", ")")
+    lines += [
+        "",
+        f"## {name.replace('-', ' ').capitalize()}",
+        "",
+        f"`mops.{call}`",
+        "",
+        f"![{words}](pictures/{name}.png)",
+    ]
+(HERE / "gallery.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
