@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from urllib.parse import quote
 
@@ -432,7 +433,8 @@ def test_works_under_a_running_event_loop() -> None:
         with Simulator() as simulator:
             return get(simulator, "/api/jobs/clean-import-1/status").status_code
 
-    assert asyncio.run(cell()) == 200
+    with ThreadPoolExecutor(1) as thread:  # in a thread, since this one may have a loop running: a browser test's
+        assert thread.submit(lambda: asyncio.run(cell())).result(timeout=30) == 200
 
 
 def test_kept_connections_are_fast() -> None:
