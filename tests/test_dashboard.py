@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
 import re
 import threading
 import time
@@ -12,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mops_analysis import schema
+from mops_analysis import metrics, schema
 from mops_analysis.client import JobStatusClient
 from mops_analysis.dashboard import JobPicker, LiveView, dashboard
 from mops_analysis.dashboard.follow import Follower
@@ -312,7 +314,7 @@ def store(tmp_path: Path) -> Iterator[SampleStore]:
 def view(store: SampleStore) -> Iterator[LiveView]:
     """A view of it that has drawn once."""
     with dashboard(store, key="test", labels={"job-1": "Acme"}, refresh_s=0.02, tz="UTC") as opened:
-        until(lambda: all(chart.value for chart in opened._charts))
+        until(lambda: "live" in opened._status.value)
         yield opened
 
 
@@ -468,19 +470,20 @@ def test_an_error_in_words(view: LiveView, store: SampleStore, capsys: pytest.Ca
 
 def test_six_numbers(store: SampleStore) -> None:
     """Each number says what it is, and of what."""
-    store.append_samples(samples_of("job-3", range(3), status="failed", failed=5))
+    failing = samples_of("job-3", range(3), status="failed", failed=5)
+    store.append_samples(failing.assign(failed_items=[0, 0, 5]))
     store.append_samples(samples_of("job-4", range(6), per_minute=5))
     follower = Follower(store)
     follower.read()
-    six = numbers(follower.summary, follower.rates("2min"), Settings(tz="UTC"))
+    six = numbers(follower.fleet("2min", dt.UTC), {"job-4": "Acme"}, Settings(tz="UTC"))
     found = {name: (number, detail) for name, number, detail in six}
     assert found["Running"] == ("2", "0 pending")
     assert found["All done by"][0] == "14:20"
-    assert found["Throughput"][0] == "0.25/s"
-    assert found["Highest failure rate"][0] == "20.00%"
-    assert found["Highest failure rate"][1].startswith("job-3, 95%: ")
-    assert found["Ended"] == ("2", "1 well, 1 not")
-    assert found["Slowest"] == ("job-4", "0.0833/s, mean 0.0833/s")
+    assert found["Throughput"] == ("0.25/s", "all running jobs together")
+    # 5 of the 100 + 50 + 20 + 25 items that finished; those that failed are among them.
+    assert found["Failed share, last 30 min"][0] == "2.56%"
+    assert found["Ended today"] == ("2", "1 well · 0 partly · 1 not")
+    assert found["Slowest against its own median"][1].startswith("1.00×, now 0.")
 
 
 def test_an_empty_store(tmp_path: Path) -> None:
@@ -522,3 +525,117 @@ def test_sampling_needs_a_client(store: SampleStore) -> None:
     """Job ids without a client are refused."""
     with pytest.raises(ConfigurationError, match="sampling needs a client"):
         dashboard(store, key="test", job_ids=["job-1"])
+
+
+@pytest.fixture
+def seen(view: LiveView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LiveView:
+    """The view, stopped, in a folder of its own."""
+    view.stop()
+    monkeypatch.chdir(tmp_path)
+    return view
+
+
+@pytest.mark.parametrize(("ending", "begins"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_exporting_the_charts(seen: LiveView, tmp_path: Path, ending: str, begins: bytes) -> None:
+    """One picture of all charts, called after its jobs and the time of the newest sample."""
+    path = seen.export(ending)
+    assert path == tmp_path / f"Acme-and-1-more-20261118-141000Z.{ending}"
+    assert path.read_bytes().startswith(begins)
+    if ending == "svg":
+        text = path.read_text()
+        assert "Progress" in text
+        assert "Timeline" in text
+        assert "17 samples" in text
+
+
+def test_exporting_the_numbers(seen: LiveView) -> None:
+    """Each sample of the chosen jobs with all that the charts say of it; a worksheet of the jobs beside it."""
+    seen.select("acme")
+    by_csv = pd.read_csv(seen.export("csv"))
+    by_parquet = pd.read_parquet(seen.export("parquet"))
+    sheets = pd.read_excel(seen.export("xlsx"), sheet_name=None)
+    for frame in (by_csv, by_parquet, sheets["samples"]):
+        assert frame["job_id"].tolist() == ["job-1"] * 6
+        assert {"processed_items", "items_per_s", "eta_low", "failure_rate_high", "label"} <= set(frame.columns)
+    assert sheets["jobs"]["status"].tolist() == ["in_progress"]
+    pd.testing.assert_series_equal(
+        by_parquet["items_per_s"],
+        metrics.throughput(seen._follower.samples.head(6))["items_per_s"].reset_index(drop=True),
+    )
+
+
+def test_exporting_reports(seen: LiveView) -> None:
+    """A page and a text on the chosen jobs, under their labels."""
+    seen.select("acme")
+    for ending in ("html", "md"):
+        text = seen.export(ending).read_text()
+        assert "Acme" in text
+        assert "job-2" not in text
+
+
+def test_exporting_by_the_button(seen: LiveView, tmp_path: Path) -> None:
+    """The path stands there as a link that carries the file; Markdown is in a box to copy from."""
+    panel = seen.exports
+    panel.button.click()
+    link = re.search(r'<a download="([^"]+)" href="data:image/png;base64,([^"]+)">([^<]+)</a>', panel.said.value)
+    assert link is not None
+    assert link[3] == str(tmp_path / link[1])
+    assert base64.b64decode(link[2]) == (tmp_path / link[1]).read_bytes()
+    assert panel.text.layout.display == "none"
+    panel.format.value = "md"
+    panel.button.click()
+    assert panel.text.value == panel.path.read_text()
+    assert panel.text.layout.display == ""
+
+
+def test_an_export_replaces_no_file(seen: LiveView) -> None:
+    """The same export twice is two files."""
+    assert [seen.export("csv").stem[-2:] for _ in range(2)] == ["0Z", "-2"]
+
+
+def test_a_file_name_from_a_hostile_label(store: SampleStore, tmp_path: Path) -> None:
+    """A label cannot lead out of the folder."""
+    with dashboard(store, key="test", labels={"job-1": "../../a b/<i>"}, refresh_s=0.02, tz="UTC") as opened:
+        until(lambda: "live" in opened._status.value)
+        opened.select("job-1")
+        assert opened.export("csv", folder=str(tmp_path)).name == "a-b-i-20261118-140500Z.csv"
+
+
+def test_an_export_of_nothing(tmp_path: Path) -> None:
+    """It is refused in words, beside the button."""
+    with SampleStore(tmp_path / "new.db") as opened, dashboard(opened, key="test", refresh_s=0.02) as empty:
+        empty.exports.button.click()
+        assert 'role="alert">there is nothing to export yet' in empty.exports.said.value
+
+
+def test_the_charts_of_one_job_and_of_several(view: LiveView) -> None:
+    """Several jobs are compared by their failures; one is followed over time."""
+    until(lambda: "Failures by job" in view._charts[3].value)
+    view.select("acme")
+    until(lambda: "Failures by job" not in view._charts[3].value)
+    assert "Timeline" in view._charts[4].value
+    assert "Heat map" in view._charts[5].value
+
+
+def test_the_zone(view: LiveView) -> None:
+    """A zone typed into its box counts for charts, list and status line; one that does not exist is told."""
+    view._zone.value = "Asia/Tokyo"
+    until(lambda: "Asia/Tokyo" in view._charts[0].value)
+    until(lambda: "23:10:00 JST" in view._status.value)
+    assert "23:10" in entries(view.picker)[1]
+    view.stop()
+    view._zone.value = "Mars/Olympus"
+    assert "expected a zone such as" in view._status.value
+
+
+def test_following_in_the_foreground(store: SampleStore) -> None:
+    """`run` needs no thread: it draws in the caller's own, until all jobs have ended or the time is over."""
+    view = dashboard(store, key="test", refresh_s=0.02, tz="UTC")
+    view.run(timeout_s=0.1)
+    assert not any(thread.name == "mops-dashboard" for thread in threading.enumerate())
+    drawn = view._pictures
+    assert len(drawn) == 6
+    store.append_samples(samples_of("job-1", range(6, 11), status="failed"))
+    view.run(timeout_s=10)
+    assert view._pictures is not drawn
+    assert "all jobs have ended" in view._status.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -26,7 +27,7 @@ class Follower:
     def __init__(self, store: SampleStore) -> None:
         self.store = store
         self.samples = schema.to_frame([])
-        self.summary = pd.DataFrame()
+        self.summary = metrics.summary(self.samples)
         self._counts: dict[str, int] = {}
 
     def read(self) -> bool:
@@ -64,13 +65,9 @@ class Follower:
         self._counts = {str(job_id): count for job_id, count in held.items() if count >= counts.get(str(job_id), 0)}
         return True
 
-    def rates(self, window: str) -> pd.DataFrame:
-        """Return what `throughput` says of the running jobs at their newest samples."""
-        if self.summary.empty:
-            return self.summary
-        running = self.summary.loc[self.summary["status"] == "in_progress", "job_id"]
-        rates = metrics.throughput(self.samples[self.samples["job_id"].isin(running)], window=window)
-        return rates.drop_duplicates("job_id", keep="last")
+    def fleet(self, window: str, tz: tzinfo) -> pd.DataFrame:
+        """Return what `fleet` says of all jobs."""
+        return metrics.fleet(self.samples, summary=self.summary, window=window, tz=tz)
 
     def _summarise(self, moved: list[str]) -> None:
         fresh = metrics.summary(self.samples[self.samples["job_id"].isin(moved)])

@@ -1,18 +1,20 @@
-"""What the live view shows: six numbers and four charts, each from one metric."""
+"""What the live view shows: six numbers and six charts, each from one metric."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from mops_analysis import charts, metrics, schema
+from mops_analysis import charts, metrics
 from mops_analysis.charts.canvas import number_text
-from mops_analysis.charts.clock import zone_of
+from mops_analysis.charts.clock import days_of, moment_text, zone_of
+from mops_analysis.charts.failures import percent_text
 
 
 @dataclass(frozen=True)
@@ -37,127 +39,186 @@ class Settings:
     theme: str = "light"
 
 
-def draw_progress(samples: pd.DataFrame, settings: Settings, ax: Axes) -> Axes:
-    """Draw how far the jobs are, and when they will be done."""
-    forecast = metrics.eta(samples)
-    return charts.plot_progress(samples, forecast=forecast, ax=ax, x=settings.x, tz=settings.tz, theme=settings.theme)
+@dataclass(frozen=True)
+class Shown:
+    """The chosen jobs; each metric of them is computed once, when it is first asked for.
 
-
-def draw_throughput(samples: pd.DataFrame, settings: Settings, ax: Axes) -> Axes:
-    """Draw how fast they are."""
-    rates = metrics.throughput(samples, window=settings.window)
-    return charts.plot_throughput(rates, ax=ax, x=settings.x, tz=settings.tz, theme=settings.theme)
-
-
-def draw_eta(samples: pd.DataFrame, settings: Settings, ax: Axes) -> Axes:
-    """Draw whether the predictions settle."""
-    return charts.plot_eta(metrics.eta(samples), samples=samples, ax=ax, tz=settings.tz, theme=settings.theme)
-
-
-def draw_failure_rate(samples: pd.DataFrame, settings: Settings, ax: Axes) -> Axes:
-    """Draw how many items fail."""
-    rates = metrics.failure_rate(samples)
-    return charts.plot_failure_rate(rates, ax=ax, x=settings.x, tz=settings.tz, theme=settings.theme)
-
-
-#: The charts of the live view, in reading order.
-CHARTS: tuple[Callable[[pd.DataFrame, Settings, Axes], Axes], ...] = (
-    draw_progress,
-    draw_throughput,
-    draw_eta,
-    draw_failure_rate,
-)
-
-
-def numbers(summary: pd.DataFrame, rates: pd.DataFrame, settings: Settings) -> list[tuple[str, str, str]]:
-    """Return the six numbers of a set of jobs: what it is, the number, and what belongs to it.
-
-    Parameters
+    Attributes
     ----------
-    summary
-        What `summary` said of the jobs.
-    rates
-        The newest row of `throughput` of each running job.
+    samples, summary
+        Of the chosen jobs alone.
+    fleet
+        What `fleet` says of all jobs.
     settings
-        The window and the zone.
-
-    Examples
-    --------
-    >>> numbers(pd.DataFrame(), pd.DataFrame(), Settings(tz="UTC"))[0]
-    ('Running', '0', '0 pending')
+        What the analyst has set.
     """
-    jobs = summary.reindex(columns=list(_USED)).astype(_USED)
-    running = jobs[jobs["status"] == "in_progress"]
-    known = rates.reindex(columns=list(_RATE)).astype(_RATE).dropna()
+
+    samples: pd.DataFrame
+    summary: pd.DataFrame
+    fleet: pd.DataFrame
+    settings: Settings
+
+    @cached_property
+    def throughput(self) -> pd.DataFrame:
+        """How fast the jobs are."""
+        return metrics.throughput(self.samples, window=self.settings.window)
+
+    @cached_property
+    def eta(self) -> pd.DataFrame:
+        """When they will be done."""
+        return metrics.eta(self.samples)
+
+    @cached_property
+    def failure_rate(self) -> pd.DataFrame:
+        """How many of their items fail."""
+        return metrics.failure_rate(self.samples)
+
+    @cached_property
+    def by_period(self) -> pd.DataFrame:
+        """How fast they are, in periods of a few windows."""
+        every = _PERIOD_WINDOWS * pd.Timedelta(self.settings.window)
+        return metrics.throughput_by(self.samples, every=every, tz=zone_of(self.settings.tz))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The numbers behind the charts: the samples, and beside each what the metrics say of it."""
+        known, measured = self.samples.columns, (self.throughput, self.eta, self.failure_rate)
+        return pd.concat(
+            [self.samples, *(frame[frame.columns.difference(known, sort=False)] for frame in measured)], axis=1
+        )
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What to call each job."""
+        return names_of(self.summary)
+
+
+# So many windows make a period of the heat map.
+_PERIOD_WINDOWS = 5
+
+
+def names_of(summary: pd.DataFrame) -> dict[str, str]:
+    """Return what to call each job: its label, else its id."""
+    labels = summary["label"] if "label" in summary.columns else summary["job_id"]
+    pairs = zip(summary["job_id"], labels, strict=True)
+    return {str(job_id): str(job_id) if pd.isna(label) else str(label) for job_id, label in pairs}
+
+
+class Chart(NamedTuple):
+    """A chart, ready to be drawn.
+
+    Attributes
+    ----------
+    draw
+        Draws it on Axes.
+    has_rows
+        Whether the names of jobs stand left of it.
+    """
+
+    draw: Callable[[Axes], Axes]
+    has_rows: bool = False
+
+
+#: How many charts `charts_of` returns.
+CHARTS = 6
+
+
+def charts_of(shown: Shown) -> list[Chart]:
+    """Return the charts of the chosen jobs, in reading order."""
+    look: dict[str, Any] = {"tz": shown.settings.tz, "theme": shown.settings.theme}
+    timed = {"x": shown.settings.x, **look}
     return [
-        ("Running", f"{len(running):,}", f"{(jobs['status'] == 'pending').sum():,} pending"),
-        _done_by(running, settings),
-        (
-            "Throughput",
-            f"{number_text(known['items_per_s'].sum())}/s" if len(known) else _UNKNOWN,
-            "all running jobs together",
-        ),
-        _failures(jobs),
-        _ended(jobs),
-        _slowest(running.merge(known, on="job_id")),
+        Chart(lambda ax: charts.plot_progress(shown.samples, forecast=shown.eta, ax=ax, **timed)),
+        Chart(lambda ax: charts.plot_throughput(shown.throughput, ax=ax, **timed)),
+        Chart(lambda ax: charts.plot_eta(shown.eta, samples=shown.samples, ax=ax, **look)),
+        _failures(shown),
+        Chart(lambda ax: charts.plot_timeline(shown.summary, ax=ax, **look), has_rows=True),
+        Chart(lambda ax: charts.plot_heatmap(shown.by_period, ax=ax, **look), has_rows=True),
     ]
 
 
-_USED = {
-    "job_id": "string",
-    "label": "string",
-    "status": "string",
-    "eta": "datetime64[ns, UTC]",
-    "eta_low": "datetime64[ns, UTC]",
-    "eta_high": "datetime64[ns, UTC]",
-    "mean_items_per_s": "float64",
-    "failure_rate": "float64",
-    "failure_rate_low": "float64",
-    "failure_rate_high": "float64",
-}
-_RATE = {"job_id": "string", "items_per_s": "float64"}
+def _failures(shown: Shown) -> Chart:
+    # One job: has it become worse? Several: which of them?
+    usual = shown.fleet["failure_rate_usual"].dropna()
+    baseline = float(usual.iloc[0]) if len(usual) else None
+    theme = shown.settings.theme
+    if len(shown.summary) > 1:
+        return Chart(
+            lambda ax: charts.plot_failures_by_job(shown.summary, baseline=baseline, ax=ax, theme=theme), has_rows=True
+        )
+    look: dict[str, Any] = {"x": shown.settings.x, "tz": shown.settings.tz, "theme": theme}
+    return Chart(lambda ax: charts.plot_failure_rate(shown.failure_rate, baseline=baseline, ax=ax, **look))
+
+
+def numbers(fleet: pd.DataFrame, names: Mapping[str, str], settings: Settings) -> list[tuple[str, str, str]]:
+    """Return the six numbers of all jobs: what it is, the number, and what belongs to it.
+
+    Parameters
+    ----------
+    fleet
+        What `fleet` says of them.
+    names
+        Job id to what to call it.
+    settings
+        The zone.
+
+    Examples
+    --------
+    >>> from mops_analysis.schema import to_frame
+    >>> numbers(metrics.fleet(to_frame([])), {}, Settings(tz="UTC"))[0]
+    ('Running', '0', '0 pending')
+    """
+    [row] = fleet.to_dict("records")
+    rate = row["items_per_s"]
+    ends = [
+        f"{row[f'ended_{how}_today']:,} {word}"
+        for how, word in (("well", "well"), ("partly", "partly"), ("badly", "not"))
+    ]
+    return [
+        ("Running", f"{row['running']:,}", f"{row['pending']:,} pending"),
+        _done_by(fleet, row["unforecast"], settings),
+        ("Throughput", _UNKNOWN if pd.isna(rate) else f"{number_text(rate)}/s", "all running jobs together"),
+        _failed_share(row),
+        ("Ended today", f"{row['ended_today']:,}", " · ".join(ends)),
+        _slowest(row, names),
+    ]
+
+
 _UNKNOWN = "–"
 
 
-def _done_by(running: pd.DataFrame, settings: Settings) -> tuple[str, str, str]:
-    known = running.dropna(subset=["eta"])
-    if known.empty:
-        return "All done by", _UNKNOWN, "estimating" if len(running) else "nothing runs"
-    last = known.nlargest(1, "eta").iloc[0]
+def _done_by(fleet: pd.DataFrame, unforecast: int, settings: Settings) -> tuple[str, str, str]:
+    name = "All done by"
+    if fleet["all_done_by"].isna().all():
+        return name, _UNKNOWN, "estimating" if unforecast else "nothing runs"
     zone = zone_of(settings.tz)
-    middle, low, high = (f"{last[name].tz_convert(zone):%H:%M}" for name in ("eta", "eta_low", "eta_high"))
-    unknown = len(running) - len(known)
-    return "All done by", middle, f"80%: {low} to {high}" + (f", {unknown} unknown" if unknown else "")
-
-
-def _failures(jobs: pd.DataFrame) -> tuple[str, str, str]:
-    known = jobs.dropna(subset=["failure_rate"])
-    if known.empty:
-        return "Highest failure rate", _UNKNOWN, "nothing finished yet"
-    worst = known.nlargest(1, "failure_rate_low").iloc[0]
-    interval = f"95%: {worst['failure_rate_low']:.2%} to {worst['failure_rate_high']:.2%}"
-    return "Highest failure rate", f"{worst['failure_rate']:.2%}", f"{_name(worst)}, {interval}"
-
-
-def _ended(jobs: pd.DataFrame) -> tuple[str, str, str]:
-    ended = jobs[jobs["status"].isin(schema.TERMINAL_STATUSES)]
-    good = ended["status"].isin(schema.GOOD_STATUSES).sum()
-    return "Ended", f"{len(ended):,}", f"{good:,} well, {len(ended) - good:,} not"
-
-
-def _slowest(running: pd.DataFrame) -> tuple[str, str, str]:
-    if running.empty:
-        return "Slowest", _UNKNOWN, "nothing runs"
-    slowest = running.nsmallest(1, "items_per_s").iloc[0]
-    return (
-        "Slowest",
-        _name(slowest),
-        f"{number_text(slowest['items_per_s'])}/s, mean {number_text(slowest['mean_items_per_s'])}/s",
+    low, middle, high = (
+        float(days_of(fleet[column])[0]) for column in ("all_done_by_low", "all_done_by", "all_done_by_high")
     )
+    words = [moment_text(each, zone, low, high) for each in (low, middle, high)]
+    return name, words[1], f"80%: {words[0]} to {words[2]}" + (f", {unforecast:,} unknown" if unforecast else "")
 
 
-def _name(job: Any) -> str:
-    return str(job["job_id"] if pd.isna(job["label"]) else job["label"])
+def _failed_share(row: Mapping[Any, Any]) -> tuple[str, str, str]:
+    name = "Failed share, last 30 min"
+    if pd.isna(row["failure_rate"]):
+        return name, _UNKNOWN, "nothing finished"
+    usual = row["failure_rate_usual"]
+    words = f"95%: {percent_text(row['failure_rate_low'])} to {percent_text(row['failure_rate_high'])}"
+    if pd.notna(row["failures_per_usual"]):
+        words = f"{row['failures_per_usual']:.1f}× usual {percent_text(usual)}"
+    return name, percent_text(row["failure_rate"]), words
+
+
+def _slowest(row: Mapping[Any, Any], names: Mapping[str, str]) -> tuple[str, str, str]:
+    name, job_id = "Slowest against its own median", row["slowest_job_id"]
+    if pd.isna(job_id):
+        return name, _UNKNOWN, "nothing runs" if not row["running"] else "no rate yet"
+    return (
+        name,
+        names.get(job_id, job_id),
+        f"{row['slowest_share']:.2f}×, now {number_text(row['slowest_items_per_s'])}/s",
+    )
 
 
 def numbers_html(found: list[tuple[str, str, str]]) -> str:

@@ -51,6 +51,8 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         Job ids chosen from the start.
     tz
         Zone of the clock times in the list, None for the viewer's own.
+    height
+        Of the list [CSS pixels].
 
     Attributes
     ----------
@@ -81,8 +83,11 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     selected = traitlets.Tuple()
 
-    def __init__(self, jobs: pd.DataFrame, *, selected: Iterable[str] = (), tz: str | None = None) -> None:
+    def __init__(
+        self, jobs: pd.DataFrame, *, selected: Iterable[str] = (), tz: str | None = None, height: int = 228
+    ) -> None:
         self._tz = tz
+        self._height = height
         self._samples = jobs if isinstance(jobs, pd.DataFrame) and is_samples(jobs) else None
         self._jobs = jobs_of(jobs)
         self._matches: list[int] = []
@@ -107,7 +112,7 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.filter.on_msg(self._on_filter_message)
         self._chip_row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap", width="auto"))
         self._count = widgets.HTML(layout=full)
-        self._list = widgets.SelectMultiple(rows=12, layout=widgets.Layout(width="auto", height="228px"))
+        self._list = widgets.SelectMultiple(rows=12, layout=widgets.Layout(width="auto", height=f"{self._height}px"))
         self._list.add_class("mops-jobs")
         self._list.observe(self._on_list, "value")
         self._call = widgets.HTML(layout=full)
@@ -126,6 +131,18 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     @traitlets.validate("selected")
     def _sorted_ids(self, proposal: dict[str, Any]) -> tuple[str, ...]:
         return tuple(sorted(set(proposal["value"])))
+
+    @property
+    def tz(self) -> str | None:
+        """Zone of the clock times in the list; may be set."""
+        return self._tz
+
+    @tz.setter
+    def tz(self, tz: str | None) -> None:
+        zone_of(tz)
+        with self._lock:
+            self._tz = tz
+            self._show_matches()
 
     @property
     def samples(self) -> pd.DataFrame:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import atexit
 import base64
+import contextlib
 import dataclasses
-import functools
 import html
 import threading
 import time
+import zoneinfo
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -22,17 +24,21 @@ import pandas as pd
 from mops_analysis import schema
 from mops_analysis.charts.clock import zone_of
 from mops_analysis.dashboard import panels
+from mops_analysis.dashboard.exporting import ExportPanel
 from mops_analysis.dashboard.figures import Picture, picture
 from mops_analysis.dashboard.follow import Follower
-from mops_analysis.dashboard.panels import Settings
+from mops_analysis.dashboard.panels import Settings, Shown
 from mops_analysis.dashboard.picker import JobPicker
 from mops_analysis.dashboard.sampling import SamplingPanel
+from mops_analysis.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mops_analysis.client import JobStatusClient
     from mops_analysis.store import SampleStore
 
-_WIDTH, _HEIGHT = 536, 310  # of one chart [CSS pixels]
+_WIDTH = 536  # of one chart [CSS pixels]
+_HEIGHT, _HEIGHT_OF_MANY = 310, 520  # where a chart has a panel or a row for each of many jobs, it needs the room
+_LIST_HEIGHT = 520
 _FIRST_CHOICE = 6  # jobs that one chart can tell apart by colour
 _LONGEST_WAIT_S = 60.0
 _LINGER_S = 30.0  # after the last job has ended, another process may still add one
@@ -152,12 +158,16 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._copy: Any = None
         self._copied = -_COPY_EVERY_S
         self.sampling = SamplingPanel(store, client, interval_s=interval_s, on_change=self._wake.set)
+        self.exports = ExportPanel(
+            lambda: self._measure(set(self.picker.selected), self._settings),
+            lambda: self._labelled(self._follower.samples),
+        )
         self._build()
 
     def _build(self) -> None:
-        self.picker = JobPicker(_no_jobs(), tz=self._settings.tz)
+        self.picker = JobPicker(_no_jobs(), tz=self._settings.tz, height=_LIST_HEIGHT)
         self.picker.observe(self._on_change, "selected")
-        self._status = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", margin="2px 12px"))
+        self._status = widgets.HTML(layout=widgets.Layout(flex="1 1 0%", min_width="260px", margin="2px 12px"))
         self._live = widgets.Button(description="● Live", layout=_auto())
         self._live.on_click(lambda _: self.start())
         self._pause = widgets.Button(description="Pause", layout=_auto())
@@ -165,6 +175,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._stop = widgets.Button(description="Stop", layout=_auto())
         self._stop.on_click(lambda _: self.stop())
         self._menu_row = self._menus()
+        self._zone = self._zone_box()
         bar = widgets.HBox(
             [
                 widgets.HTML("<b>MerchantOps jobs</b>"),
@@ -172,17 +183,23 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self._live,
                 self._pause,
                 self._stop,
-                *self._menus(),
+                *self._menu_row,
+                self._zone,
+                *self.exports.controls,
             ],
             layout=widgets.Layout(flex_flow="row wrap", align_items="center"),
         )
         self._numbers = widgets.HTML(layout=widgets.Layout(width="auto", min_height="72px", margin="4px 0"))
         place = widgets.Layout(width=f"{_WIDTH + 4}px", height=f"{_HEIGHT + 4}px", overflow="hidden", margin="2px")
-        self._charts = [widgets.HTML(layout=place) for _ in panels.CHARTS]
+        self._place = place
+        self._charts = [widgets.HTML(layout=place) for _ in range(panels.CHARTS)]
         for chart in self._charts:
             chart.add_class("mops-card")
-        body = widgets.HBox([self.picker, *self._charts], layout=widgets.Layout(flex_flow="row wrap"))
-        super().__init__(children=[bar, *([self.sampling] if self.sampling.children else []), self._numbers, body])
+        wrap = widgets.Layout(flex_flow="row wrap")
+        beside = widgets.Layout(flex_flow="row wrap", align_content="flex-start", flex=f"1 1 {_WIDTH + 8}px")
+        body = widgets.HBox([self.picker, widgets.HBox(self._charts, layout=beside)], layout=wrap)
+        rows = [bar, *([self.sampling] if self.sampling.children else []), self.exports, self._numbers, body]
+        super().__init__(children=rows)
 
     def _menus(self) -> list[widgets.Dropdown]:
         menus = {
@@ -195,12 +212,31 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             now = getattr(self._settings, name)
             known = options if now in dict(options).values() else [(f"{name} {now}", now), *options]
             menu = widgets.Dropdown(options=known, value=now, layout=_auto())
-            menu.observe(lambda change, name=name: self._set(name, change["new"]), "value")
+            menu.observe(lambda change, name=name: self._set(**{name: change["new"]}), "value")
             made.append(menu)
         return made
 
-    def _set(self, name: str, value: str) -> None:
-        self._settings = dataclasses.replace(self._settings, **{name: value})
+    def _zone_box(self) -> widgets.Combobox:
+        box = widgets.Combobox(
+            value=self._settings.tz or "",
+            placeholder="zone: this computer's",
+            options=sorted(zoneinfo.available_timezones()),
+            continuous_update=False,
+            layout=widgets.Layout(width="170px", margin="2px"),
+        )
+        box.observe(self._on_zone, "value")
+        return box
+
+    def _on_zone(self, change: dict[str, str]) -> None:
+        try:
+            self.picker.tz = change["new"].strip() or None
+        except ConfigurationError as error:
+            self._say(str(error), alert=True)
+            return
+        self._set(tz=self.picker.tz)
+
+    def _set(self, **changed: Any) -> None:
+        self._settings = dataclasses.replace(self._settings, **changed)
         self._on_change()
 
     def __enter__(self) -> LiveView:
@@ -247,6 +283,40 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._thread.join()
             self._thread = None
 
+    def run(self, timeout_s: float = float("inf")) -> None:
+        """Follow the store in this very cell, until all jobs have ended, it is interrupted, or the time is over.
+
+        For hosts that drop what a background thread sends; show the view first: ``display(view); view.run()``.
+
+        Parameters
+        ----------
+        timeout_s
+            The longest time to follow [s].
+        """
+        self._end()
+        self._stopping.clear()
+        self._paused = False
+        with contextlib.suppress(KeyboardInterrupt):
+            self._follow(linger_s=0.0, until=time.monotonic() + timeout_s)
+        self._leave_copy()
+
+    def export(self, ending: str, *, folder: str = ".") -> Path:
+        """Write a file of what is shown, as the panel's own button does; see `ExportPanel.export`.
+
+        Parameters
+        ----------
+        ending
+            "png", "svg", "pdf", "csv", "parquet", "xlsx", "html" or "md".
+        folder
+            Where to write.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        return self.exports.export(ending, folder=folder)
+
     def wait(self, timeout_s: float = 60.0) -> bool:
         """Wait until all jobs of the store have ended, while the charts go on moving.
 
@@ -264,9 +334,9 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     # -- the thread -----------------------------------------------------------------------------------------------
 
-    def _follow(self) -> None:
+    def _follow(self, *, linger_s: float = _LINGER_S, until: float = float("inf")) -> None:
         failures, quiet_s = 0, 0.0
-        while not self._stopping.is_set() and quiet_s < _LINGER_S:
+        while not self._stopping.is_set() and quiet_s <= linger_s and time.monotonic() < until:
             wait_s, begun = self._refresh_s, time.monotonic()
             try:
                 quiet_s = quiet_s + wait_s if self._refresh() else 0.0
@@ -314,15 +384,26 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         with self._drawing:
             self._stale.clear()
             chosen, settings = set(self.picker.selected), self._settings
-            samples = self._labelled(self._follower.samples[self._follower.samples["job_id"].isin(chosen)])
-            found = panels.numbers(self._summary(), self._follower.rates(settings.window), settings)
-            self._numbers.value = panels.numbers_html(found)
+            shown = self._measure(chosen, settings)
+            names = panels.names_of(self._summary())
+            self._numbers.value = panels.numbers_html(panels.numbers(shown.fleet, names, settings))
+            height = _HEIGHT if len(shown.summary) <= _FIRST_CHOICE else _HEIGHT_OF_MANY
+            self._place.height = f"{height + 4}px"
             self._pictures = []
-            for chart, draw in zip(self._charts, panels.CHARTS, strict=True):
-                on_axes = functools.partial(draw, samples, settings)
-                drawn = picture(on_axes, width=_WIDTH, height=_HEIGHT, theme=settings.theme)
+            for place, chart in zip(self._charts, panels.charts_of(shown), strict=True):
+                look: dict[str, Any] = {"theme": settings.theme, "has_rows": chart.has_rows}
+                drawn = picture(chart.draw, width=_WIDTH, height=height, **look)
                 self._pictures.append(drawn)
-                chart.value = drawn.to_html()
+                place.value = drawn.to_html()
+
+    def _measure(self, chosen: set[str], settings: Settings) -> Shown:
+        samples, summary = self._follower.samples, self._summary()
+        return Shown(
+            self._labelled(samples[samples["job_id"].isin(chosen)]),
+            summary[summary["job_id"].isin(chosen)],
+            self._follower.fleet(settings.window, zone_of(settings.tz)),
+            settings,
+        )
 
     def _on_change(self, _: object = None) -> None:
         self._has_chosen = True
