@@ -118,6 +118,15 @@ def write_dataset(
         buckets.
     StoreError
         If there are Parquet files of someone else at that path.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from mops_analysis import load_example
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     files = write_dataset(load_example(), folder, buckets=4)
+    >>> len(files)
+    4
     """
     import pyarrow as pa
 
@@ -160,6 +169,16 @@ def read_dataset(path: str | os.PathLike[str], *, job_ids: str | Iterable[str] |
     ------
     StoreError
         If there is no such dataset, or a file of it is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from mops_analysis import load_example
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_dataset(load_example(), folder)
+    ...     samples = read_dataset(folder, job_ids=["clean-import-1", "nobody"])
+    >>> samples["job_id"].unique().tolist()
+    ['clean-import-1']
     """
     storage, root = _storage(path)
     parts = _parts(storage, root)
@@ -225,6 +244,16 @@ def summarize_dataset(
 
     ``throughput_by`` for all jobs together, or by a column, adds up the buckets: rates too, since they are of the same
     periods.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from mops_analysis import load_example
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_dataset(load_example(), folder)
+    ...     jobs = summarize_dataset(folder, metric="summary")
+    >>> int(jobs["finished_items"].sum())
+    11541
     """
     if metric not in METRICS:
         raise SchemaError(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")

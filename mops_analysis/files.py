@@ -37,6 +37,19 @@ def read_samples(path: str | os.PathLike[str]) -> pd.DataFrame:
         If the ending is not one of these, or the file is not a samples frame.
     StoreError
         If there is no such file, or it is not a sound sample store.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "samples.csv")
+    ...     _ = file.write_text(
+    ...         "job_id,sampled_at,status,progress_percentage,processed_items,total_items,failed_items,latency_s\\n"
+    ...         "007,2026-11-18T15:00:00+01:00,COMPLETED,100,4,4,0,0.1\\n"
+    ...     )
+    ...     samples = read_samples(file)
+    >>> samples.loc[0, "job_id"], str(samples.loc[0, "sampled_at"])
+    ('007', '2026-11-18 14:00:00+00:00')
     """
     import pandas as pd
 

@@ -74,6 +74,20 @@ class Sampler:
     ------
     ConfigurationError
         If a number is not positive.
+
+    Examples
+    --------
+    A job of one item, played three thousand times as fast as life:
+
+    >>> import tempfile
+    >>> from mops_analysis import JobStatusClient, SampleStore
+    >>> from mops_analysis.simulator import Simulator
+    >>> with tempfile.TemporaryDirectory() as folder, Simulator(speed=3000) as service:
+    ...     with JobStatusClient(base_url=service.url) as client, SampleStore(f"{folder}/samples.db") as store:
+    ...         frame = Sampler(client, store, interval_s=0.05).watch("single-item-1", progress=False)
+    >>> frame[["job_id", "outcome", "status"]]
+              job_id outcome     status
+    0  single-item-1   ended  completed
     """
 
     def __init__(
