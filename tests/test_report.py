@@ -325,7 +325,13 @@ def polls_of(samples, *faults):
     return pd.concat([good, pd.DataFrame(bad)], ignore_index=True)
 
 
-def test_failed_polls_are_counted_by_kind(tmp_path):
+@pytest.fixture
+def no_sections(monkeypatch):
+    """Reports of the tables alone, which take a tenth of the time."""
+    monkeypatch.setattr(page_module, "SECTIONS_MOST", 0)
+
+
+def test_failed_polls_are_counted_by_kind(tmp_path, no_sections):
     """Of each job, in all, and of a job that never answered; without polls nothing is claimed."""
     faults = [("done-1", "timeout", 3), ("done-1", "timeout", 4), ("done-1", "connection", 5), ("ghost", "auth", 0)]
     words = Page(report(FLEET, tmp_path / "report.html", tz="UTC", polls=polls_of(FLEET, *faults))).words
@@ -337,7 +343,7 @@ def test_failed_polls_are_counted_by_kind(tmp_path):
     assert "unknown: no store was read" in Page(report(job(), tmp_path / "none.html", tz="UTC")).words
 
 
-def test_gaps_are_counted_with_the_longest(tmp_path):
+def test_gaps_are_counted_with_the_longest(tmp_path, no_sections):
     """Two gaps in the samples, of 100 s and 60 s."""
     samples = job().drop(index=[*range(5, 14), *range(20, 25)])
     assert "2, longest 1 m 40 s" in Page(report(samples, tmp_path / "report.html", tz="UTC")).words
@@ -367,7 +373,7 @@ def test_every_forecast_has_its_record_beside_it(fleet, tmp_path):
     assert ended.count("80 % interval held") == 2
 
 
-def test_days_and_weeks_are_told_from_two_days_on(tmp_path):
+def test_days_and_weeks_are_told_from_two_days_on(tmp_path, no_sections):
     """A fortnight: a chart per day, a row per week, with the change on the days that both weeks have."""
     days = [
         job(f"job-{d}", total=100 * (1 + d // 7)).assign(
@@ -432,9 +438,17 @@ def test_a_tear_sheet_has_five_charts_and_six_numbers():
     assert "Comparison: " in bundle["text/plain"]
 
 
-@pytest.mark.parametrize("count", [1, 3, 500])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("status", ["in_progress", "completed"])
+@pytest.mark.parametrize(
+    ("count", "theme", "status"),
+    [
+        (1, "light", "in_progress"),
+        (1, "dark", "completed"),
+        (3, "light", "completed"),
+        (3, "dark", "in_progress"),
+        (500, "light", "in_progress"),
+        (500, "dark", "completed"),
+    ],
+)
 def test_a_tear_sheet_is_good_for_any_job(tmp_path, count, theme, status):
     """One sample or many, running or ended, no other job: it draws, and says what is not known."""
     figure = tear_sheet(job(count=count, status=status, total=3), "job-1", tz="UTC", theme=theme)
@@ -471,6 +485,7 @@ def test_the_sixth_number_of_a_running_job_is_its_finish():
     assert re.search(r"Finish \| 12:05 \| 80% band 12:0\d to 12:0\d", words)
     nothing = job(count=1, status="in_progress")
     assert "Finish | – | no forecast" in head(tear_sheet(nothing, "job-1", tz="UTC"))
+    assert "Finish | – | waits for a review" in head(tear_sheet(FLEET, "review-1", tz="UTC"))
 
 
 def test_five_comparable_jobs_make_ranks():
@@ -575,3 +590,16 @@ def test_a_cell_that_fails_is_named(tmp_path, monkeypatch):
         with pytest.raises(SchemaError, match=r"06-throughput-report.ipynb: StoreError: .*no such"):
             run_notebook(NOTEBOOK, path, parameters=parameters)
     assert not (tmp_path / "x.html").exists()
+
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def test_the_gallery_is_small_and_said_in_words():
+    """Every picture has alt text; marks in the colour of a status keep it; altogether below 1.5 MB."""
+    pictures = re.findall(r"!\[(.*?)\]\((pictures/[a-z-]+\.png)\)", (DOCS / "gallery.md").read_text())
+    assert len(pictures) == 12
+    assert all(len(words) > 40 for words, _ in pictures)
+    assert sum((DOCS / file).stat().st_size for _, file in pictures) < 1_500_000
+    colours = Image.open(DOCS / "pictures" / "tear-sheet.png").convert("RGB").getcolors(100_000)
+    assert (0xDB, 0xAF, 0x03) in {colour for _, colour in colours}

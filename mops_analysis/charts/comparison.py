@@ -288,6 +288,7 @@ def plot_ranks(
         ax.text(1, row + 0.17, shown, ha="right", fontweight="bold", **style)
         ax.text(1, row - 0.17, text, ha="right", **style | {"va": "top", "fontsize": 8, "color": colours.muted})
         words.append(f"{name} {shown}, {text}")
+    canvas.write_title(ax, "Where does it rank?", "Each tick: another job", colours)
     ax.set_label(f"Ranks: {'; '.join(reversed(words))}.")
     return ax
 

@@ -121,7 +121,7 @@ def _places(height: float, *, ranked: bool) -> list[tuple[float, float, float, f
     columns += [(left, half), (_WIDTH - right - half, half)] * 2
     if ranked:
         start = _WIDTH - right - half
-        columns[4:] = [(start, half - 1.55), (_WIDTH - left - 1.35, 1.7)]
+        columns[4:] = [(start, half - 1.75), (_WIDTH - left - 1.35, 1.7)]
     places = []
     for (start, width), row in zip(columns, (0, 1, 1, 2, 2, 2), strict=False):
         low = height - ends[row] - _ROWS[row] + bottom
@@ -198,7 +198,8 @@ def _forecast_error(job: Mapping[Hashable, Any], measures: Measures) -> tuple[st
 def _forecast(job: Mapping[Hashable, Any], measures: Measures) -> tuple[str, str, str]:
     """When a running job will be done."""
     if pd.isna(job["eta"]):
-        return "Finish", "–", "no forecast: too little seen, or no progress"
+        waits = job["status"] == schema.REVIEW_STATUS
+        return "Finish", "–", "waits for a review" if waits else "no forecast: too little seen, or no progress"
     times = clock.days_of(pd.Series([job[name] for name in ("eta", "eta_low", "eta_high")]))
     eta, low, high = (clock.moment_text(float(time), measures.zone, measures.ends[0], times[2]) for time in times)
     return "Finish", eta, f"80% band {low} to {high}"
@@ -236,4 +237,4 @@ def _write_foot(figure: Figure, measures: Measures, theme: Theme, height: float)
     )
     figure.text(0.03, 0.42 / height, text, fontsize=8, color=theme.muted, va="top", linespacing=1.5)
     version = f"mops_analysis {mops_analysis.__version__}"
-    figure.text(0.97, 0.42 / height, version, fontsize=8, color=theme.muted, va="top", ha="right")
+    figure.text(0.97, 0.24 / height, version, fontsize=8, color=theme.muted, va="top", ha="right")
