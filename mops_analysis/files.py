@@ -42,14 +42,10 @@ def read_samples(path: str | os.PathLike[str]) -> pd.DataFrame:
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = Path(folder, "samples.csv")
-    ...     _ = file.write_text(
-    ...         "job_id,sampled_at,status,progress_percentage,processed_items,total_items,failed_items,latency_s\\n"
-    ...         "007,2026-11-18T15:00:00+01:00,COMPLETED,100,4,4,0,0.1\\n"
-    ...     )
-    ...     samples = read_samples(file)
-    >>> samples.loc[0, "job_id"], str(samples.loc[0, "sampled_at"])
-    ('007', '2026-11-18 14:00:00+00:00')
+    ...     load_example().to_csv(f"{folder}/samples.csv", index=False)
+    ...     samples = read_samples(f"{folder}/samples.csv")
+    >>> len(samples), samples["job_id"].nunique()
+    (1613, 10)
     """
     import pandas as pd
 
