@@ -23,6 +23,7 @@ FIGURES = {
     "03-eta.ipynb": 2,
     "04-failure-rates.ipynb": 1,
     "06-throughput-report.ipynb": 4,
+    "05-dashboard.ipynb": 2,
     "07-fleet.ipynb": 1,
 }
 
