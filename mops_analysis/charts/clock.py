@@ -23,6 +23,8 @@ from mops_analysis.errors import ConfigurationError
 
 SECONDS_PER_DAY = 86_400
 
+_TICK_POINTS = 48  # what "14:02:30" takes, with its distance to the next
+
 # Unit of an elapsed axis: name, units per day, longest span in days.
 _ELAPSED_UNITS = (("s", 86_400.0, 3 / 1440), ("min", 1440.0, 3 / 24), ("h", 24.0, 3.0), ("d", 1.0, float("inf")))
 
@@ -206,7 +208,10 @@ class ClockWords(ticker.Formatter):
 
 
 def draw_clock_axis(axis: Axis, zone: dt.tzinfo, *, ticks: int = 7) -> None:
-    """Tick an axis that holds days as a clock in one zone."""
+    """Tick an axis that holds days as a clock in one zone; a narrow x axis gets fewer ticks, so that none overlap."""
+    if axis is axis.axes.xaxis:
+        extent = axis.axes.get_window_extent()
+        ticks = min(ticks, max(2, int(extent.width / axis.axes.figure.dpi * 72 / _TICK_POINTS)))
     axis.set_major_locator(ClockTicks(zone, ticks))
     axis.set_major_formatter(ClockWords(zone))
 
