@@ -189,6 +189,12 @@ def fleet(tmp_path_factory):
     return report(FLEET, tmp_path_factory.mktemp("fleet") / "report.html", tz="Europe/Berlin")
 
 
+@pytest.fixture
+def no_sections(monkeypatch):
+    """Reports of the tables alone, which take a tenth of the time."""
+    monkeypatch.setattr(page_module, "SECTIONS_MOST", 0)
+
+
 def test_a_report_is_written_where_it_was_asked_for(tmp_path):
     """The path comes back, and an older file is replaced."""
     path = tmp_path / "report.html"
@@ -280,6 +286,15 @@ def test_many_jobs_are_all_in_the_table_and_the_first_have_charts(tmp_path, monk
     assert all(job_id in page.words for job_id in ("done-1", "failed-1", "review-1", "running-1"))
 
 
+def test_more_jobs_than_can_be_told_apart_are_shown_as_rows(tmp_path, no_sections):
+    """Of 25 jobs: what ran when, and which fail; a status is not repeated as its own reason."""
+    many = pd.concat([job(f"job-{n}", 3, status="failed") for n in range(25)], ignore_index=True)
+    page = Page(report(many, tmp_path / "report.html", tz="UTC"))
+    assert [svg["aria-label"].split(":")[0].split(",")[0] for svg in page.all("svg")] == ["Timeline", "Failures by job"]
+    assert page.words.count("✖ failed") == 25
+    assert "failed failed" not in page.words
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_few_samples_make_a_report(tmp_path, count):
     """None, one or three: what is not known is a dash, never an error."""
@@ -323,12 +338,6 @@ def polls_of(samples, *faults):
     good = samples[["job_id", "sampled_at"]].assign(outcome="ok")
     bad = [{"job_id": job_id, "sampled_at": START + pd.Timedelta(seconds=s), "outcome": o} for job_id, o, s in faults]
     return pd.concat([good, pd.DataFrame(bad)], ignore_index=True)
-
-
-@pytest.fixture
-def no_sections(monkeypatch):
-    """Reports of the tables alone, which take a tenth of the time."""
-    monkeypatch.setattr(page_module, "SECTIONS_MOST", 0)
 
 
 def test_failed_polls_are_counted_by_kind(tmp_path, no_sections):

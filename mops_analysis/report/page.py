@@ -174,7 +174,7 @@ def _content(source: _Source, title: str) -> dict[str, Any]:
         "record": measures.record if not jobs["terminal"].all() else None,
         "numbers": _numbers(jobs),
         "rows": [_row(row, source) for row in jobs.to_dict("records")],
-        "overview": _overview(source) if len(jobs) > 1 else None,
+        "overview": list(_overview(source)) if len(jobs) > 1 else [],
         "weeks": _weeks(source) if measures.ends[1] - measures.ends[0] > _DAYS_FOR_WEEKS else None,
         "sections": [_section(row, source, changes) for row in shown.to_dict("records")],
         "left_out": max(len(jobs) - SECTIONS_MOST, 0),
@@ -221,7 +221,8 @@ def _row(job: Mapping[Hashable, Any], source: _Source) -> dict[str, Any]:
         "mark": palette.status_mark(str(job["status"])),
         "colour": palette.status_colour(str(job["status"])),
         "urgent": "urgent" if job["urgent"] else "",
-        "reasons": job["reasons"],
+        # What the status says already need not be said again.
+        "reasons": ", ".join(each for each in str(job["reasons"]).split(", ") if each != str(job["status"])),
         "done": _said(job["share_done"], percent_text),
         "finished": f"{_said(job['finished_items'], '{:,.0f}'.format)} of {job['total_items']:,.0f}",
         "failed": f"{job['failed_items']:,.0f}",
@@ -256,10 +257,16 @@ def _clock(moment: Any, source: _Source) -> str:
     return clock.moment_text(float(clock.days_of(pd.Series([moment]))[0]), measures.zone, *measures.ends)
 
 
-def _overview(source: _Source) -> _Figure:
-    measures, ax = source.measures, canvas.new_axes(palette.LIGHT, width=11.6, height=5.0)
+def _overview(source: _Source) -> Iterator[_Figure]:
+    """All jobs side by side; of more than can be told apart, what ran when and which fail."""
+    measures = source.measures
+    if len(source.jobs) > canvas.PANELS_MOST:
+        yield _Figure(charts.plot_timeline(source.jobs, tz=measures.zone), _record(measures))
+        yield _Figure(charts.plot_failures_by_job(source.jobs))
+        return
+    ax = canvas.new_axes(palette.LIGHT, width=11.6, height=5.0)
     charts.plot_progress(measures.samples, forecast=measures.forecasts[1], ax=ax, tz=measures.zone)
-    return _Figure(ax, _record(measures))
+    yield _Figure(ax, _record(measures))
 
 
 def _record(measures: Measures) -> str:
