@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lab bench gallery browser clean
+.PHONY: help demo test lint lab voila bench gallery screenshots browser clean
 
 help:
 	@echo "make demo   sample six simulated jobs; charts, tables and a report in demo/"
 	@echo "make test   all checks and all tests"
 	@echo "make lint   the checks alone: ruff, mypy"
 	@echo "make lab    the notebooks in JupyterLab"
+	@echo "make voila  the live dashboard as a web page, with simulated jobs"
 	@echo "make bench  speed and forecast quality, side by side with the plain ways"
 	@echo "make gallery  every chart on the recorded example, in docs/gallery.md"
 	@echo "make clean  remove what these made"
@@ -28,6 +29,9 @@ lint: .venv/dev
 lab: .venv/lab
 	$(BIN)/mops lab
 
+voila: .venv/voila
+	$(BIN)/mops dashboard --simulate
+
 bench: .venv/dev
 	$(BIN)/python benchmarks/client.py
 	$(BIN)/python benchmarks/metrics.py
@@ -36,6 +40,10 @@ bench: .venv/dev
 
 gallery: .venv/dev
 	$(BIN)/python docs/gallery.py
+
+# Of the dashboard, for the documents.
+screenshots: .venv/dev browser
+	cd tests && ../$(BIN)/python screenshots.py
 
 # The browser tests need Chromium. It is installed where that is possible without asking; else those tests say that they
 # were skipped, and why.
@@ -58,6 +66,10 @@ browser:
 
 .venv/lab: pyproject.toml | .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebook,simulator]'
+	@touch $@
+
+.venv/voila: pyproject.toml | .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebook,simulator,voila]'
 	@touch $@
 
 .venv/dev: pyproject.toml | .venv

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -67,15 +69,7 @@ def lab_server(folder: Path) -> Iterator[str]:
     root.mkdir(parents=True)
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(_NO_NEWS))
-    places = {
-        "JUPYTER_CONFIG_DIR": "config",
-        "JUPYTER_DATA_DIR": "data",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-        "JUPYTERLAB_SETTINGS_DIR": "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-        "IPYTHONDIR": "ipython",
-        "MPLCONFIGDIR": "matplotlib",
-    }
+    environment = _environment(folder)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = [
@@ -83,7 +77,6 @@ def lab_server(folder: Path) -> Iterator[str]:
         *("--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={root}"),
         "--LabApp.expose_app_in_browser=True",
     ]
-    environment = os.environ | {name: str(folder / place) for name, place in places.items()}
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
@@ -93,6 +86,47 @@ def lab_server(folder: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(20)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    places = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+        "MPLCONFIGDIR": "matplotlib",
+    }
+    return os.environ | {name: str(folder / place) for name, place in places.items()}
+
+
+@contextlib.contextmanager
+def voila_server(folder: Path, *arguments: str) -> Iterator[str]:
+    """Run `mops dashboard` on a free loopback port; gives its address, which has the token."""
+    folder.mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "mops_analysis", "dashboard", "--no-browser", f"--port={port}", *arguments]
+    log = folder / "voila.log"
+    with log.open("w") as written:
+        server = subprocess.Popen(
+            command, env=_environment(folder), cwd=folder, stdout=written, stderr=written, start_new_session=True
+        )
+    try:
+        yield _address_in(log, server)
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+        server.wait(20)
+
+
+def _address_in(log: Path, server: subprocess.Popen[bytes]) -> str:
+    end = time.monotonic() + 60
+    while time.monotonic() < end and server.poll() is None:
+        if found := re.search(r"http://\S+token=\w+", log.read_text()):
+            return found[0]
+        time.sleep(0.1)
+    raise RuntimeError(f"Voilà did not come up:\n{log.read_text()[-2000:]}")
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

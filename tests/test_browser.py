@@ -13,6 +13,8 @@ import lab
 import nbformat
 import pytest
 
+from mops_analysis.store import SampleStore
+
 pytestmark = pytest.mark.xdist_group("browser")
 
 FILTER = 'input[placeholder^="filter"]'
@@ -193,7 +195,7 @@ def test_a_kernel_that_is_gone(show: Callable[..., lab.Notebook]) -> None:
     notebook.page.locator(".jp-OutputArea details").wait_for()
     notebook.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
     notebook.wait_until_idle()
-    assert notebook.page.locator(".jp-OutputArea details img[alt]").count() == 4
+    assert notebook.page.locator(".jp-OutputArea details img[alt]").count() == 6
     assert notebook.complaints == []
 
 
@@ -265,3 +267,47 @@ def test_the_dark_theme(show: Callable[..., lab.Notebook]) -> None:
     colour = note.evaluate("node => getComputedStyle(node).color.match(/[0-9.]+/g).slice(0, 3).map(Number)")
     assert min(colour) > 0x80
     assert notebook.complaints == []
+
+
+def test_exporting_from_the_panel(show: Callable[..., lab.Notebook], server: tuple[str, Path]) -> None:
+    """The file is there, its link gives the browser the same bytes, and Markdown stands in a box to copy from."""
+    notebook = show(LIVE.format(speed=30), SHOW)
+    notebook.command("notebook:run-all-cells")
+    images(notebook).nth(5).wait_for(timeout=60_000)
+    panel = notebook.page.locator(".jp-OutputArea")
+    panel.get_by_role("button", name="Export", exact=True).click()
+    link = panel.locator("a[download$='.png']")
+    link.wait_for(timeout=30_000)
+    with notebook.page.expect_download() as download:
+        link.click()
+    file = server[1] / str(link.get_attribute("download"))
+    assert Path(download.value.path()).read_bytes() == file.read_bytes()
+    assert file.read_bytes().startswith(b"\x89PNG")
+    panel.locator("select").filter(has_text="Markdown to copy").select_option(label="Markdown to copy")
+    panel.get_by_role("button", name="Export", exact=True).click()
+    text = panel.locator("textarea")
+    text.wait_for(timeout=30_000)
+    assert "clean-import-1" in text.input_value()
+    assert notebook.complaints == []
+
+
+def test_the_page_of_voila(chromium: Any, tmp_path: Path, make_samples: Callable[..., Any]) -> None:
+    """`mops dashboard` follows a store on a page of its own, and shows nothing without the token."""
+    with SampleStore(tmp_path / "samples.db") as store:
+        store.append_samples(make_samples([0, 10, 20, 30]))
+        with lab.voila_server(tmp_path / "voila", "--store", str(tmp_path / "samples.db")) as url:
+            page = chromium.new_page()
+            page.goto(url, timeout=60_000)
+            image = page.locator("figure img").first
+            image.wait_for(timeout=60_000)
+            before = image.get_attribute("src")
+            store.append_samples(make_samples([40], times=[40.0]))
+            page.wait_for_function(
+                "before => document.querySelector('figure img').src !== before", arg=before, timeout=20_000
+            )
+            page.close()
+            stranger = chromium.new_context().new_page()
+            stranger.goto(url.split("?")[0])
+            assert "/login" in stranger.url
+            assert stranger.locator("figure").count() == 0
+            stranger.close()

@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 
 from mops_analysis import metrics, schema
+from mops_analysis.cli import build_parser, main
+from mops_analysis.cli.dashboard import code_of
 from mops_analysis.client import JobStatusClient
 from mops_analysis.dashboard import JobPicker, LiveView, dashboard
 from mops_analysis.dashboard.follow import Follower
@@ -639,3 +641,17 @@ def test_following_in_the_foreground(store: SampleStore) -> None:
     view.run(timeout_s=10)
     assert view._pictures is not drawn
     assert "all jobs have ended" in view._status.value
+
+
+def test_the_page_for_a_browser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page's code compiles, whatever the file is called; a store that is not there is told, and none is made."""
+    store = tmp_path / 'it\'s "mine".db'
+    store.touch()
+    arguments = ["dashboard", "--store", str(store), "--tz", "UTC"]
+    code = code_of(build_parser().parse_args(arguments))
+    assert repr(str(store)) in code
+    compile(code, "page", "exec")
+    compile(code_of(build_parser().parse_args(["dashboard", "--simulate"])), "page", "exec")
+    assert main(["dashboard", "--store", str(tmp_path / "no.db")]) == 8
+    assert "mops watch JOB_ID --store no.db" in capsys.readouterr().err
+    assert not (tmp_path / "no.db").exists()

@@ -146,7 +146,7 @@ def test_conda_and_pip_say_the_same():
     """environment.yml has the packages and lower bounds of pyproject.toml: the core, and the extras for analysts."""
     extras = PROJECT["project"]["optional-dependencies"]
     wanted = dict(map(requirement, PROJECT["project"]["dependencies"]))
-    for extra in ("notebook", "simulator", "parquet", "excel", "cluster"):
+    for extra in ("notebook", "picker", "voila", "simulator", "parquet", "excel", "cluster"):
         wanted |= dict(map(requirement, extras[extra]))
     wanted["python"] = PROJECT["project"]["requires-python"]
     wanted["matplotlib-base"] = wanted.pop("matplotlib")  # conda-forge's name of matplotlib without a GUI toolkit

@@ -98,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_simulate(commands)
     _add_demo(commands)
     _add_lab(commands)
+    _add_dashboard(commands)
     _add_doctor(commands)
     return parser
 
@@ -227,6 +228,17 @@ def _add_lab(commands: _Commands[_Parser]) -> None:
     command = _add(commands, "lab", "lab", "open the notebooks in JupyterLab")
     command.add_argument("--dir", metavar="DIR", help="where to work: copies of the notebooks are put there")
     command.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
+
+
+def _add_dashboard(commands: _Commands[_Parser]) -> None:
+    command = _add(commands, "dashboard", "dashboard", "show the jobs of a store live, as a web page on this computer")
+    command.add_argument("--store", default="samples.db", metavar="FILE", help="the store to follow (%(default)s)")
+    command.add_argument("--simulate", action="store_true", help="show simulated jobs instead")
+    command.add_argument("--window", default="2min", help="width of the trailing windows (%(default)s)")
+    command.add_argument("--theme", choices=("light", "dark"), default="light")
+    command.add_argument("--port", type=int, default=8866, help="where to serve it (%(default)s)")
+    command.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
+    _add_zone(command)
 
 
 def _add_doctor(commands: _Commands[_Parser]) -> None:
