@@ -853,3 +853,13 @@ def test_ranks_count_the_jobs_beyond_which_one_lies():
     assert "not to be compared" in alt_text(alone)
     with pytest.raises(SchemaError, match="'nobody'"):
         plot_ranks(ranked(others[0]), "nobody")
+
+
+def test_the_usual_rate_is_that_of_all_jobs_also_of_those_not_drawn():
+    """60 jobs without a failure and 20 that fail by half: usual is 0, not the half of the 40 worst; 20 stand out."""
+    rates = np.repeat([0.0, 0.5], [60, 20])
+    frame = pd.DataFrame({"job_id": [f"job-{n:02d}" for n in range(80)], "failure_rate": rates})
+    frame = frame.assign(failure_rate_low=rates * 0.9, failure_rate_high=rates * 1.1)
+    ax = plot_failures_by_job(frame)
+    assert drawn(ax, "baseline").get_xdata()[0] == 0
+    assert len(drawn(ax, "jobs").get_xdata()) + len(drawn(ax, "above baseline").get_xdata()) == 40

@@ -149,7 +149,7 @@ def plot_failures_by_job(
         What `summary(samples)` returned.
     baseline
         What is usual: a rate, or a median with the low and high end of the usual range. By default the median and the
-        10 to 90 % range of the jobs drawn, where they are at least five.
+        10 to 90 % range of all jobs of the summary, also those not drawn, where they are at least five.
     ax, theme
         As for `plot_progress`.
 
@@ -175,7 +175,7 @@ def plot_failures_by_job(
     if shown.empty:
         return canvas.close_empty(ax, question, "Failures by job", colours, "no items finished yet")
     rate, low, high = (shown[name].to_numpy(dtype=float) for name in _RATES)
-    usual = _usual(baseline, rate)
+    usual = _usual(baseline, known["failure_rate"].to_numpy(dtype=float))
     places = np.arange(len(shown))
     worse = low > usual[2] if usual is not None else np.zeros(len(shown), dtype=bool)
     if usual is not None:
