@@ -35,6 +35,7 @@ voila: .venv/voila
 bench: .venv/dev
 	$(BIN)/python benchmarks/client.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/reliability.py
 	$(BIN)/python benchmarks/eta/score.py
 	$(BIN)/python -m benchmarks
 
