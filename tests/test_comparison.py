@@ -91,7 +91,7 @@ def day(date, items, job_id):
 
 
 def test_a_week_is_compared_on_the_days_that_both_have():
-    """Monday and Tuesday against Monday and Tuesday: 300 against 200; a Wednesday and a Thursday of one week alone are left out."""
+    """Monday and Tuesday against Monday and Tuesday: 300 against 200; days of one week alone are left out."""
     days = [("2026-11-09T10:00", 100), ("2026-11-10T10:00", 100), ("2026-11-11T10:00", 500)]
     days += [("2026-11-16T10:00", 150), ("2026-11-17T10:00", 150), ("2026-11-19T10:00", 900)]
     table = week_on_week(jobs(*(day(date, items, f"job-{n}") for n, (date, items) in enumerate(days))), tz="UTC")
