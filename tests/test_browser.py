@@ -311,3 +311,51 @@ def test_the_page_of_voila(chromium: Any, tmp_path: Path, make_samples: Callable
             assert "/login" in stranger.url
             assert stranger.locator("figure").count() == 0
             stranger.close()
+
+
+def test_the_keys_of_the_list(show: Callable[..., lab.Notebook]) -> None:
+    """Every key works in the list of 5,000 jobs, with a few rows in the page, and none reaches the notebook."""
+    code = """
+        import pandas as pd, mops_analysis as mops
+        picker = mops.JobPicker(pd.DataFrame({"job_id": [f"job-{n:04}" for n in range(5000)], "status": "failed"}))
+        picker
+    """
+    notebook = show(textwrap.dedent(code), "1 + 1")
+    notebook.command("notebook:run-all-cells")
+    box = notebook.page.get_by_role("listbox", name="jobs")
+    box.wait_for(timeout=30_000)
+    box.focus()
+    cells = notebook.cells()
+
+    def selected(count: str) -> None:
+        notebook.page.get_by_text(f"5,000 jobs match · {count} selected").wait_for(timeout=5_000)
+
+    for key in "xddabmyz":
+        box.press(key)
+    box.press("Space")
+    selected("1")
+    for _ in range(3):
+        box.press("Shift+ArrowDown")
+    selected("4")
+    box.press("End")
+    box.press("Enter")
+    selected("5")
+    assert notebook.run("print(picker.selected)").strip() == str(
+        ("job-0000", "job-0001", "job-0002", "job-0003", "job-4999")
+    )
+    active = box.get_attribute("aria-activedescendant")
+    assert "job-4999" in str(notebook.page.locator(f"#{active}").text_content())
+    assert box.get_by_role("option").count() < 40
+    for key in ("Home", "PageDown", "PageUp", "ArrowUp"):
+        box.press(key)
+    assert "job-0000" in str(notebook.page.locator(f"#{box.get_attribute('aria-activedescendant')}").text_content())
+    box.press("Control+a")
+    selected("5,000")
+    box.press("Escape")
+    selected("0")
+    box.get_by_role("option").nth(2).click()
+    selected("1")
+    box.press("/")
+    assert notebook.page.locator(FILTER).evaluate("node => node === document.activeElement")
+    assert notebook.cells() == cells
+    assert notebook.complaints == []

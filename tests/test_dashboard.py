@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from ipywidgets import SelectMultiple
 
 from mops_analysis import metrics, schema
 from mops_analysis.cli import build_parser, main
@@ -20,6 +22,7 @@ from mops_analysis.cli.dashboard import code_of
 from mops_analysis.client import JobStatusClient
 from mops_analysis.dashboard import JobPicker, LiveView, dashboard
 from mops_analysis.dashboard.follow import Follower
+from mops_analysis.dashboard.listbox import ListBox
 from mops_analysis.dashboard.panels import Settings, numbers
 from mops_analysis.dashboard.picker import MAX_SHOWN
 from mops_analysis.errors import ConfigurationError, SchemaError
@@ -45,6 +48,13 @@ def summary(**columns: list[object]) -> pd.DataFrame:
 def entries(picker: JobPicker) -> list[str]:
     """The list as the analyst reads it."""
     return [text.replace("\u00a0", " ") for text, _ in picker._list.options]
+
+
+@pytest.fixture(params=["anywidget", "plain"])
+def each_list(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picker with anywidget, and without it."""
+    if request.param == "plain":
+        monkeypatch.setitem(sys.modules, "mops_analysis.dashboard.listbox", None)
 
 
 def test_choosing_in_code() -> None:
@@ -89,6 +99,7 @@ def test_a_whole_status_word_means_that_status_alone() -> None:
     assert picker.selected == ("a", "b")
 
 
+@pytest.mark.usefixtures("each_list")
 def test_filtering_leaves_the_choice_alone() -> None:
     """A chosen job that the filter hides stays chosen, and is marked again when it is shown again."""
     picker = JobPicker(summary(), selected=["job-1", "job-3"])
@@ -101,6 +112,7 @@ def test_filtering_leaves_the_choice_alone() -> None:
     assert set(picker._list.value) == {"job-1", "job-3"}
 
 
+@pytest.mark.usefixtures("each_list")
 def test_clicking_in_the_list_leaves_hidden_jobs_alone() -> None:
     """What the list says counts for the jobs that it shows."""
     picker = JobPicker(summary(), selected=["job-1", "job-3"])
@@ -109,6 +121,7 @@ def test_clicking_in_the_list_leaves_hidden_jobs_alone() -> None:
     assert picker.selected == ("job-1", "job-4")
 
 
+@pytest.mark.usefixtures("each_list")
 def test_live_updates_leave_the_choice_alone() -> None:
     """New facts, another order and vanished jobs never change what is chosen or typed."""
     picker = JobPicker(summary(), selected=["job-2", "job-6"])
@@ -134,6 +147,7 @@ def test_an_update_sends_only_what_differs() -> None:
     assert set(changes) == {"_list"}
 
 
+@pytest.mark.usefixtures("each_list")
 def test_the_list() -> None:
     """Running jobs first, each with mark, label or id, share done, and the time that it will or did end."""
     picker = JobPicker(summary(), tz="Europe/Berlin")
@@ -142,6 +156,7 @@ def test_the_list() -> None:
     assert entries(picker)[2].split() == ["○", "job-6", "░░░░░░", "0%"]
 
 
+@pytest.mark.usefixtures("each_list")
 def test_equal_entries_stay_apart() -> None:
     """Jobs that look the same are still chosen one by one."""
     ids = ["a" * 40 + "1" + "b" * 20, "a" * 40 + "2" + "b" * 20]
@@ -167,6 +182,7 @@ def test_markup_in_names_is_text() -> None:
     assert "<img" not in picker._call.value
 
 
+@pytest.mark.usefixtures("each_list")
 def test_the_chips() -> None:
     """A chip counts its status, and puts it into the filter or takes it out."""
     picker = JobPicker(summary())
@@ -218,6 +234,7 @@ def test_the_slowest_of_ended_jobs() -> None:
     assert picker.selected == ("job-1", "job-2", "job-3", "job-4", "job-5")
 
 
+@pytest.mark.usefixtures("each_list")
 def test_observing_the_choice() -> None:
     """`selected` is a sorted tuple without doubles, and a trait that tells of each change once."""
     picker = JobPicker(summary())
@@ -229,6 +246,7 @@ def test_observing_the_choice() -> None:
     assert set(picker._list.value) == {"job-1", "job-3"}
 
 
+@pytest.mark.usefixtures("each_list")
 def test_five_thousand_jobs() -> None:
     """A key stroke costs the kernel far less than 200 ms, and the browser gets at most 200 entries."""
     count = 5_000
@@ -248,9 +266,20 @@ def test_five_thousand_jobs() -> None:
         begun = time.perf_counter()
         picker.filter.value = "failed merchant 12"[:end]
         slowest_s = max(slowest_s, time.perf_counter() - begun)
-    assert len(picker._list.options) <= MAX_SHOWN
     assert "of 5,000 jobs match" in picker._count.value
     assert slowest_s < 0.2
+
+
+def test_without_anywidget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The browser's own list takes its place; it gets no more rows than a browser can bear."""
+    frame = pd.DataFrame({"job_id": [f"job-{job:03}" for job in range(300)], "status": "failed"})
+    assert isinstance(JobPicker(frame)._list, ListBox)
+    assert len(JobPicker(frame)._list.options) == 300
+    monkeypatch.setitem(sys.modules, "mops_analysis.dashboard.listbox", None)
+    plain = JobPicker(frame)
+    assert isinstance(plain._list, SelectMultiple)
+    assert len(plain._list.options) == MAX_SHOWN
+    assert "the first 200 are listed" in plain._count.value
 
 
 def test_a_frame_that_is_no_list_of_jobs() -> None:

@@ -18,8 +18,10 @@ from mops_analysis.dashboard import figures, matching
 from mops_analysis.dashboard.jobs import is_samples, jobs_of, slowest
 from mops_analysis.errors import SchemaError
 
-#: A browser's list of more rows than this is slow, and nobody reads it: typing narrows it.
+#: A browser's own list of more rows than this is slow, and nobody reads it: typing narrows it.
 MAX_SHOWN = 200
+# With anywidget, only the rows in view are drawn.
+_MAX_LISTED = 20_000
 
 _BAR_CELLS = 6
 _NAME_CELLS = 24
@@ -69,8 +71,9 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     Notes
     -----
-    JupyterLab takes letters as its own commands while a list or a button has the focus: ``x`` there cuts the cell. The
-    text box is safe, and with Enter it is all that a keyboard needs.
+    JupyterLab takes letters as its own commands while a plain list or a button has the focus: ``x`` there cuts the
+    cell. The text box is safe, and with Enter it is all that a keyboard needs. With the extra ``picker`` (anywidget)
+    the list is safe as well: arrows, Space, Shift, Ctrl+A, Escape and "/" work in it, and no key leaves it.
 
     Examples
     --------
@@ -100,6 +103,7 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             children=[self.filter, self._chip_row, self._count, self._list, self._buttons, self._call],
             layout=widgets.Layout(width="356px", flex="0 0 auto", margin="0 8px 0 0"),
         )
+        self.add_class("mops-picker")
         self.selected = tuple(selected)
         self.observe(self._on_selected, "selected")
         self._index_jobs()
@@ -112,8 +116,7 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.filter.on_msg(self._on_filter_message)
         self._chip_row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap", width="auto"))
         self._count = widgets.HTML(layout=full)
-        self._list = widgets.SelectMultiple(rows=12, layout=widgets.Layout(width="auto", height=f"{self._height}px"))
-        self._list.add_class("mops-jobs")
+        self._list, self._most = _new_list(self._height)
         self._list.observe(self._on_list, "value")
         self._call = widgets.HTML(layout=full)
         presets = {
@@ -281,7 +284,7 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _show_matches(self) -> None:
         text = self.filter.value
         self._matches = self._matching(text)
-        positions = self._matches[:MAX_SHOWN]
+        positions = self._matches[: self._most]
         self._shown = set(self._ids(positions))
         entries = tuple(zip(self._entries(positions), self._ids(positions), strict=True))
         self._busy = True
@@ -302,9 +305,9 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _show_selection(self) -> None:
         self._busy = True
-        _set(self._list, index=self._chosen_rows(self._matches[:MAX_SHOWN]))
+        _set(self._list, index=self._chosen_rows(self._matches[: self._most]))
         self._busy = False
-        shown = f"; the first {MAX_SHOWN} are listed" if len(self._matches) > MAX_SHOWN else ""
+        shown = f"; the first {self._most} are listed" if len(self._matches) > self._most else ""
         line = f"{len(self._matches):,} of {len(self._jobs):,} jobs match{shown} · {len(self.selected):,} selected"
         _set(self._count, value=f'{_STYLE}<div class="mops-note" role="status">{line}</div>')
         call = html.escape(f".select({json.dumps(self.filter.value, ensure_ascii=False)})", quote=False)
@@ -328,6 +331,17 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _when(self, rows: pd.DataFrame) -> list[str]:
         times = rows["eta"].fillna(rows["ended_before"]).dt.tz_convert(zone_of(self._tz))
         return [f"{time:%H:%M}" if not pd.isna(time) else "" for time in times]
+
+
+def _new_list(height: int) -> tuple[Any, int]:
+    """The list, and how many rows it may have: one for the keyboard with anywidget, else the browser's own."""
+    try:
+        from mops_analysis.dashboard.listbox import ListBox
+    except ImportError:
+        plain = widgets.SelectMultiple(rows=12, layout=widgets.Layout(width="auto", height=f"{height}px"))
+        plain.add_class("mops-jobs")
+        return plain, MAX_SHOWN
+    return ListBox(height=height), _MAX_LISTED
 
 
 def _button(name: str, act: Callable[[], None]) -> widgets.Button:
