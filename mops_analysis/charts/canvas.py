@@ -140,9 +140,12 @@ def _columns(ax: Axes, fontsize: float) -> int:
     return max(20, int(inches * 72 / (0.54 * fontsize)))
 
 
-def write_title(ax: Axes, question: str, method: str, theme: Theme, *, above: float = 0.0) -> None:
-    """Write the question as title and the method as subtitle, `above` points clear of the Axes."""
-    lines = textwrap.wrap(method, _columns(ax, _TEXT)) or [""]
+def write_title(
+    ax: Axes, question: str, method: str, theme: Theme, *, above: float = 0.0, record: str | None = None
+) -> None:
+    """Write the question as title, the method and a forecast's record below it, `above` points clear of the Axes."""
+    columns = _columns(ax, _TEXT)
+    lines = [*textwrap.wrap(method, columns), *textwrap.wrap(record or "", columns)] or [""]
     ax.annotate(
         "\n".join(lines),
         (0, 1),

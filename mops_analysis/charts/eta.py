@@ -26,6 +26,7 @@ def plot_eta(
     eta: pd.DataFrame,
     *,
     samples: pd.DataFrame | None = None,
+    record: str | None = None,
     ax: Axes | None = None,
     tz: str | dt.tzinfo | None = None,
     theme: str = "light",
@@ -46,7 +47,7 @@ def plot_eta(
         What `eta(samples)` returned.
     samples
         The samples themselves, for what really happened.
-    ax, tz, theme
+    record, ax, tz, theme
         As for `plot_progress`.
 
     Returns
@@ -85,8 +86,8 @@ def plot_eta(
     above = canvas.dress_time(ax, tracks, zone, None, colours)
     clock.draw_clock_axis(ax.yaxis, zone)
     method = canvas.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
-    canvas.write_title(ax, _QUESTION, method, colours, above=above)
-    ax.set_label(_words(view))
+    canvas.write_title(ax, _QUESTION, method, colours, above=above, record=record)
+    ax.set_label(_words(view) + (f" {record}." if record else ""))
     return ax
 
 

@@ -33,6 +33,7 @@ def plot_progress(
     issued_at: pd.Timestamp | None = None,
     y: str | None = None,
     x: str = "clock",
+    record: str | None = None,
     ax: Axes | None = None,
     tz: str | dt.tzinfo | None = None,
     theme: str = "light",
@@ -60,6 +61,8 @@ def plot_progress(
         job, and share for more.
     x
         "clock" or "elapsed": time of the day, or time since each job's first sample.
+    record
+        How well such forecasts held before, to be written under the question: what `backtest_summary` returned.
     ax
         Axes to draw on; they and the background of their figure get the colours of the theme. By default new ones in
         a figure of their own that pyplot does not know: a notebook shows it as the last expression of a cell, and
@@ -105,8 +108,8 @@ def plot_progress(
     _set_limits(view)
     above = canvas.dress_time(ax, tracks, zone, unit, colours)
     method = canvas.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
-    canvas.write_title(ax, _QUESTION, method, colours, above=above)
-    ax.set_label(_words(view))
+    canvas.write_title(ax, _QUESTION, method, colours, above=above, record=record)
+    ax.set_label(_words(view) + (f" {record}." if record else ""))
     return ax
 
 

@@ -13,7 +13,6 @@ import pandas as pd
 import mops_analysis as mops
 from mops_analysis.cli import OK
 from mops_analysis.errors import SchemaError
-from mops_analysis.metrics import backtest_summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,9 +55,11 @@ def draw(
     """Draw one chart of samples; of the chosen jobs, of all if none is named."""
     chosen = samples[samples["job_id"].isin(job_ids)] if job_ids else samples
     charts: dict[str, Callable[[], Axes | Figure]] = {
-        "progress": lambda: mops.plot_progress(chosen, forecast=mops.eta(chosen), tz=tz, theme=theme),
+        "progress": lambda: mops.plot_progress(
+            chosen, forecast=mops.eta(chosen), record=_record(samples), tz=tz, theme=theme
+        ),
         "throughput": lambda: mops.plot_throughput(mops.throughput(chosen, window=window), tz=tz, theme=theme),
-        "eta": lambda: mops.plot_eta(mops.eta(chosen), samples=chosen, tz=tz, theme=theme),
+        "eta": lambda: mops.plot_eta(mops.eta(chosen), samples=chosen, record=_record(samples), tz=tz, theme=theme),
         "failures": lambda: mops.plot_failure_rate(mops.failure_rate(chosen, window=window), tz=tz, theme=theme),
         "comparison": lambda: mops.plot_comparison(samples, _the_job(samples, job_ids), theme=theme),
         "failures-by-job": lambda: mops.plot_failures_by_job(mops.summary(chosen), theme=theme),
@@ -108,7 +109,11 @@ def _jobs(arguments: argparse.Namespace) -> None:
     screen = console()
     screen.print(job_table(rows, most_rows=len(rows), width=screen.width, tz=arguments.tz))
     if not rows["eta"].isna().all():  # a forecast is not shown without its record
-        print(f"forecasts: {backtest_summary(mops.eta_backtest(samples))}", file=sys.stderr)
+        print(f"forecasts: {_record(samples)}", file=sys.stderr)
+
+
+def _record(samples: pd.DataFrame) -> str:
+    return mops.backtest_summary(mops.eta_backtest(samples))
 
 
 def _chart(arguments: argparse.Namespace) -> None:
