@@ -26,8 +26,8 @@ def test_rates_of_running_jobs(make_samples: Make) -> None:
     """Rates are added up; the slowest job is the one that fell most below its own median."""
     samples = pd.concat(
         [
-            # Ten seconds apart, window of ten seconds: 1, 1, 1, then 0.5 items/s; the median is 1.
-            make_samples([0, 10, 20, 30, 35], job_id="slowed"),
+            # Ten seconds apart, window of ten seconds: 1, 1, 2, then 0.5 items/s; the median is 1.
+            make_samples([0, 10, 20, 40, 45], job_id="slowed"),
             # 0.1 items/s all the time: the lowest rate, and as usual.
             make_samples([0, 1, 2, 3, 4], job_id="slow"),
             # 2 items/s, ended: it counts for nothing here.
