@@ -25,7 +25,7 @@ client = mops.JobStatusClient(base_url=simulator.url, token="any")
 """
 _SHOW = """
 view = mops.dashboard(
-    store, client, job_ids=job_ids, interval_s=0.5, window="4s", theme="{theme}", tz="Europe/Berlin"
+    store, client, job_ids=job_ids, interval_s=0.5, window="2s", theme="{theme}", tz="Europe/Berlin"
 )
 view
 """
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _take(browser: object, url: str, root: Path, *, theme: str, jobs: int) -> None:
-    context = browser.new_context(viewport={"width": 1640, "height": 1400}, timezone_id="Europe/Berlin")  # type: ignore[attr-defined]
+    context = browser.new_context(viewport={"width": 1640, "height": 1900}, timezone_id="Europe/Berlin")  # type: ignore[attr-defined]
     name = f"{theme}-{jobs}.ipynb"
     cells = [_JOBS.format(jobs=jobs, stories=min(jobs, 12)), _SHOW.format(theme=theme)]
     document = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in cells])
@@ -57,12 +57,13 @@ def _take(browser: object, url: str, root: Path, *, theme: str, jobs: int) -> No
     notebook.page.locator(".widget-html figure img").first.wait_for(timeout=60_000)
     notebook.page.wait_for_timeout(32_000)  # so that there is something to see
     notebook.run("view.select('')")
-    notebook.page.wait_for_timeout(4_000)
+    if jobs > 6:  # those charts are taller
+        notebook.page.locator(".widget-html figure img[height='520']").nth(5).wait_for(timeout=60_000)
     panel = notebook.page.locator(".jp-OutputArea").filter(has_text="MerchantOps jobs").last
     panel.evaluate("node => node.scrollIntoView()")
     picture = Image.open(io.BytesIO(panel.locator(".widget-vbox").first.screenshot())).convert("RGB")
     path = FOLDER / f"dashboard-{theme}-{jobs}.png"
-    picture.quantize(128).save(path, optimize=True)
+    picture.quantize(256).save(path, optimize=True)
     notebook.run("view.stop(); simulator.stop()")
     notebook.close()
     context.close()
