@@ -130,6 +130,8 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         The `JobPicker`.
     sampling
         The row that starts and stops sampling; empty without a client.
+    exports
+        The `ExportPanel`.
     """
 
     def __init__(
