@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from mops_analysis.metrics.counting import counting as counting
     from mops_analysis.metrics.eta import eta as eta
     from mops_analysis.metrics.failures import failure_rate as failure_rate
+    from mops_analysis.metrics.fleet import fleet as fleet
     from mops_analysis.metrics.summary import summary as summary
     from mops_analysis.metrics.throughput import throughput as throughput
     from mops_analysis.metrics.throughput import throughput_by as throughput_by
@@ -83,6 +84,7 @@ _HOMES = {
     "eta": "metrics",
     "eta_backtest": "metrics",
     "summary": "metrics",
+    "fleet": "metrics",
     "backtest_summary": "metrics",
     "anomalies": "metrics",
     "comparison": "metrics",
