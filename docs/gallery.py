@@ -85,4 +85,8 @@ for name, call, picture in CHARTS:
         "",
         f"![{words}](pictures/{name}.png)",
     ]
+lines += ["", "## Dashboard", "", "`mops.dashboard(store, client)`, live on the simulator; made by `make screenshots`."]
+for theme, jobs in (("light", 4), ("dark", 40)):
+    words = f"The dashboard, {theme}: the job picker at the left, six numbers on top, six charts of {jobs} jobs"
+    lines += ["", f"![{words}](pictures/dashboard-{theme}-{jobs}.png)"]
 (HERE / "gallery.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
