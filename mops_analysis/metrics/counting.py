@@ -262,9 +262,9 @@ def _fits(percentage: npt.NDArray[np.float64], processed: Ints, failed: Ints, to
     unit = 1.0 if is_whole.all() else np.where(is_whole, 1.0, np.where(_is_tenths(percentage), 0.1, 0.01))
     quotient = 100.0 / np.maximum(total, 1)
     ahead = percentage - processed * quotient
-    alone = (ahead > -unit) & (ahead <= unit / 2 + 1e-9)
+    alone = (ahead > 1e-9 - unit) & (ahead <= unit / 2 + 1e-9)
     ahead -= failed * quotient
-    with_failed = (ahead > -unit) & (ahead <= unit / 2 + 1e-9)
+    with_failed = (ahead > 1e-9 - unit) & (ahead <= unit / 2 + 1e-9)
     knows = (with_failed != alone) & (total > 0) & (processed + failed <= total)
     return with_failed & knows, alone & knows
 
