@@ -106,7 +106,7 @@ def test_total_that_replaces_the_percentage_starts_anew():
 def test_waiting_does_not_count():
     """Pending time before the start and review time in between are not working time."""
     status = ["pending", "in_progress", "in_progress", "awaiting_review", "in_progress", "in_progress"]
-    answer = remaining(job([0, 500, 510, 511, 900, 909], [0, 0, 10, 11, 11, 20], status=status))
+    answer = remaining(job([0, 500, 510, 511, 900, 909], [0, 0, 10, 11, 11, 20], status=status), correction=False)
     assert answer[-1] == pytest.approx(80)
 
 
@@ -154,8 +154,8 @@ def test_a_change_of_pace_is_followed():
     assert 400 < answer[-1] < 900
 
 
-def test_the_finish_on_display_moves_by_the_news_in_own_widths():
-    """4 s of news, at 94 + 6 s ahead and a width of 1, are 0.04 widths: half of them is shown, 102 s and not 104."""
+def test_the_finish_on_display_moves_no_further_than_it_must():
+    """At 94 + 6 s ahead and a width of 1, 3 s are 0.03 widths: of 4 s of news one is shown, 101 s and not 104."""
     says = np.array([True, True, False, True])
     outlook = Outlook(
         row=np.arange(4),
@@ -167,15 +167,15 @@ def test_the_finish_on_display_moves_by_the_news_in_own_widths():
         high=np.full(4, 0.6),
         says=says,
     )
-    assert _hold(outlook)[says].tolist() == pytest.approx([100, 92, 50])
+    assert _hold(outlook)[says].tolist() == pytest.approx([100, 91, 50])
 
 
 def test_a_total_that_has_changed_widens_the_interval():
     """What was announced wrongly once may be wrong again: the upper edge is further away."""
     seconds = np.arange(0, 500, 10)
-    steady = eta(job(seconds, seconds, total=1000)).iloc[-1]
-    changed = eta(job(seconds, seconds, total=np.where(seconds < 50, 900, 1000))).iloc[-1]
-    assert changed["remaining_s"] == pytest.approx(steady["remaining_s"], rel=0.01)
+    steady = eta(job(seconds, seconds, total=1000), correction=False).iloc[-1]
+    changed = eta(job(seconds, seconds, total=np.where(seconds < 50, 900, 1000)), correction=False).iloc[-1]
+    assert changed["remaining_s"] == pytest.approx(steady["remaining_s"], rel=0.05)
     assert changed["remaining_high_s"] > 1.2 * steady["remaining_high_s"]
 
 
@@ -200,7 +200,7 @@ def test_learning_how_to_count_is_no_work():
     """The sample that shows how failed items are counted does not add the earlier ones as new work."""
     samples = job([0, 10, 20, 30, 40], [0, 10, 20, 30, 40], failed=[0, 5, 10, 15, 20], percentage=[0, 10, 20, 45, 60])
     # Ten items in each of three steps, then fifteen; 40 are left.
-    assert 40 * 10 / 15 <= remaining(samples)[-1] <= 40
+    assert 40 * 10 / 15 <= remaining(samples, correction=False)[-1] <= 40
 
 
 def test_rows_answer_rows():

@@ -9,7 +9,7 @@ import pytest
 from test_eta import job
 
 from mops_analysis.metrics.arrays import Arrays
-from mops_analysis.metrics.eta import _pace
+from mops_analysis.metrics.pace import find_pace
 from mops_analysis.metrics.running import count_work, find_events
 
 
@@ -77,7 +77,7 @@ def test_pace_is_its_definition(seed):
     samples = job(seconds, work, total=int(work[-1]) + 50)
     arrays = Arrays.of(samples)
     events = find_events(count_work(arrays, np.full(120, True)))
-    found = _pace(events)
+    found = find_pace(events)
     tau, done = events.tau.tolist(), events.work.tolist()
     assert found.log_pace[1:] == pytest.approx([slow_pace(tau, done, m) for m in range(1, len(tau))], abs=1e-6)
     half = [mean_error(tau, done, m, 0.5, lambda o: slow_pace(tau, done, o)) for m in (len(tau) // 2, len(tau) - 1)]

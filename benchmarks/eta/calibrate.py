@@ -1,4 +1,6 @@
-"""Fit the interval of `eta` to the fitting part: `python benchmarks/eta/calibrate.py`, and print its constants.
+"""Fit the interval of `eta` without its correction to the fitting part, and print its constants.
+
+`python benchmarks/eta/calibrate.py` takes a minute.
 
 The lower and the upper offset are softplus(a . x) of the inputs x of `eta`, in logarithms; each a minimises the pinball
 loss at 10 and 90 %. Every kind of job has the same say, and every job of a kind. Other levels scale the offsets by a
@@ -13,7 +15,8 @@ from scipy.optimize import minimize
 
 from mops_analysis.metrics.arrays import Arrays
 from mops_analysis.metrics.counting import includes_failed_so_far
-from mops_analysis.metrics.eta import doubt_inputs, estimate_remaining, eta
+from mops_analysis.metrics.eta import doubt_inputs, eta
+from mops_analysis.metrics.pace import estimate_remaining
 from mops_analysis.metrics.running import count_work
 
 SEEDS = (11, 12, 13)
@@ -36,7 +39,7 @@ def evidence(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     at = np.searchsorted(running.row, table["row"].to_numpy())
     estimate = estimate_remaining(running)
     inputs = np.array(doubt_inputs(running, estimate))[:, at]
-    median = eta(samples)["remaining_s"].to_numpy()[table["row"]]
+    median = eta(samples, correction=False)["remaining_s"].to_numpy()[table["row"]]
     delta = estimate.delta[at]
     off = np.log((table["truth"].to_numpy() + delta) / (median + delta))
     per_job = table.groupby("job")["row"].transform("size") * table.groupby("kind")["job"].transform("nunique")

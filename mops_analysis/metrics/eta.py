@@ -13,9 +13,10 @@ The steps, each one function:
 ====================  ======================================================================================
 `count_work`          one honest counter per job: t, u, N, R
 `find_events`         when the counter moved, as exactly as the polls tell
-`_pace`               logarithm of the seconds per item: eleven windows, weighted by their own past forecasts
-`_remaining`          pace times work left, with growth of the total, credit for a batch under way, and stalls
-`_offsets`            how far the truth may lie off, from how far past forecasts were off
+`find_pace`           logarithm of the seconds per item: eleven windows, weighted by their own past forecasts
+`estimate_remaining`  pace times work left, with growth of the total, credit for a batch under way, and stalls
+`correct`             what a small network makes of forty inputs about how the job has gone: a correction, and how
+                      far the truth may lie off; without it, `_offsets`, from how far past forecasts were off
 `learn`               correct both by what finished jobs of the same label have taught
 `_hold`               keep the finish on display unless there is news
 ====================  ======================================================================================
@@ -24,9 +25,8 @@ The steps, each one function:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
-from itertools import pairwise
+from collections.abc import Iterable
+from dataclasses import fields
 from statistics import NormalDist
 from typing import Any
 
@@ -34,33 +34,30 @@ import numpy as np
 import pandas as pd
 
 from mops_analysis.errors import SchemaError
-from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, Ints
+from mops_analysis.metrics.arrays import Arrays, Floats, IncludesFailed, Ints
+from mops_analysis.metrics.correction import correct
 from mops_analysis.metrics.counting import includes_failed_so_far
 from mops_analysis.metrics.history import Outlook, learn
-from mops_analysis.metrics.running import Events, Running, count_work, find_events
+from mops_analysis.metrics.pace import ERROR_FLOOR, Estimate, estimate_remaining
+from mops_analysis.metrics.running import Running, count_work
 
-#: Windows of the pace: so many newest ticks, or such a share of all events.
-_LAST_TICKS = (3, 6, 12, 24, 48)
-_LAST_SHARES = (2, 4, 8, 16)
-#: Past forecasts are made where this share (numerator, denominator) of today's work was done.
-_ORIGINS = ((1, 2), (4, 5))
-#: Error of a forecast in logarithms: counts as at least this much; taken to be this much while none is known.
-_ERROR_FLOOR, _ERROR_UNKNOWN = 0.02, 0.3
-#: Two ticks are never closer than this [s], nor two polls in the mean.
-_MIN_TICK_S, _MIN_POLL_S = 1e-6, 1e-3
 #: The interval's offsets: softplus of a linear form in the seven inputs of `_offsets`.
 _LOW = (-1.0, 0.045, 0.411, 1.058, 0.302, -0.21, 0.4)
 _HIGH = (0.865, -0.019, 0.174, 0.423, 0.13, -0.531, 1.251)
 _FITTED_INTERVAL = 0.8
 #: Other intervals scale them by their normal score to this power: surprises have longer tails than the normal law.
-_TAIL_POWER = 1.5
+_TAIL_POWER = 1.7
 _MAX_OFFSET = 50
-#: News of this many own widths moves the finish on display half-way.
-_HOLD = 0.04
+#: News of fewer own widths leaves the finish on display where it is.
+_HOLD = 0.03
 
 
 def eta(
-    samples: pd.DataFrame, *, interval: float = 0.8, processed_includes_failed: IncludesFailed = "auto"
+    samples: pd.DataFrame,
+    *,
+    interval: float = 0.8,
+    processed_includes_failed: IncludesFailed = "auto",
+    correction: bool = True,
 ) -> pd.DataFrame:
     """Remaining seconds and finishing time of each job, foretold at each of its samples.
 
@@ -80,6 +77,9 @@ def eta(
     processed_includes_failed
         Whether `processed_items` counts the failed items, too; "auto" decides anew at each row from the served
         percentages up to that row.
+    correction
+        Whether the learned correction has a say. Without it, the estimate is pace times work left, and each of its
+        steps can be followed by hand.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def eta(
     2026-11-18 14:00:40+00:00
     """
     arrays = Arrays.of(samples)
-    remaining = remaining_seconds(arrays, interval, processed_includes_failed)
+    remaining = remaining_seconds(arrays, interval, processed_includes_failed, correction)
     times = [_add_seconds(arrays.time_ns, seconds) for seconds in remaining]
     return arrays.frame(dict(zip(_COLUMNS, [*remaining, *times], strict=True)))
 
@@ -121,12 +121,14 @@ def eta(
 _COLUMNS = ("remaining_s", "remaining_low_s", "remaining_high_s", "eta", "eta_low", "eta_high")
 
 
-def remaining_seconds(arrays: Arrays, interval: float, processed_includes_failed: IncludesFailed) -> Floats:
+def remaining_seconds(
+    arrays: Arrays, interval: float, processed_includes_failed: IncludesFailed, correction: bool = True
+) -> Floats:
     """Median, low and high of the remaining seconds (3 x n), in the sorted order of `arrays`."""
     width = _relative_width(interval)
     seconds = np.full((3, len(arrays.time_ns)), np.nan)
     outlooks = (
-        _outlook(count_work(block, includes_failed_so_far(block, processed_includes_failed)), rows.start)
+        _outlook(count_work(block, includes_failed_so_far(block, processed_includes_failed)), rows.start, correction)
         for rows, _, block in arrays.blocks()
     )
     for outlook in [learn(arrays, _joined(outlooks))] if arrays.label() else outlooks:
@@ -159,213 +161,10 @@ def _add_seconds(time_ns: Ints, seconds: Floats) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(np.where(known, sums, pd.NaT.value).astype("datetime64[ns]"), tz="UTC")
 
 
-# Pace
-
-
-@dataclass(frozen=True)
-class _Pace:
-    """What the ticks so far tell about the pace, e events.
-
-    Attributes
-    ----------
-    log_pace
-        Logarithm of the seconds per item.
-    errors
-        Mean error that this pace would have had as a forecast so far [logarithms], per origin.
-    """
-
-    log_pace: Floats
-    errors: tuple[Floats, ...]
-
-
-def _pace(events: Events) -> _Pace:
-    """Mean log pace of the windows, weighted by (mean error of their forecasts so far + 0.02)^-4."""
-    origins = [_origin(events, share) for share in _ORIGINS]
-    untried = ~np.logical_or.reduce([_is_recent(events, origin.valid) for origin in origins])
-    weighted, weights = np.zeros(len(events.number)), np.zeros(len(events.number))
-    for start, exists in _windows(events):
-        log_pace = _log_pace(events, start)
-        errors = [_past_error(events, origin, log_pace, exists[origin.at]) for origin in origins]
-        known = [~np.isnan(error) for error in errors]
-        tries = sum(known, np.zeros(len(weights)))
-        error = sum(map(np.nan_to_num, errors), np.zeros(len(weights))) / np.maximum(tries, 1)
-        square = (error + _ERROR_FLOOR) ** 2
-        weight = np.where(exists & (untried | (tries > 0)), np.where(untried, 1.0, 1 / (square * square)), 0.0)
-        weighted += weight * log_pace
-        weights += weight
-    log_pace = weighted / np.where(weights > 0, weights, 1.0)
-    ticked = events.number > 0
-    past = (_past_error(events, origin, log_pace, ticked[origin.at]) for origin in origins)
-    return _Pace(log_pace, tuple(np.where(np.isnan(error), _ERROR_UNKNOWN, error) for error in past))
-
-
-def _windows(events: Events) -> Iterator[tuple[Ints, Bools]]:
-    """First event of each window that ends at each event, and where there is such a window."""
-    number, first, newest = events.number, events.first, np.arange(len(events.number))
-    ticked = number > 0
-    yield first, ticked
-    # Without the stretch before the first tick, which is often mere lead time.
-    yield np.where(number > 1, first + 1, first), number > 1
-    for ticks in _LAST_TICKS:
-        yield newest - np.minimum(ticks, number), ticked
-    for share in _LAST_SHARES:
-        yield newest - np.minimum(np.maximum(-(-number // share), 2), number), ticked
-
-
-def _log_pace(events: Events, start: Ints) -> Floats:
-    """ln((tau - tau_start) / (U - U_start)) from each window's first event to its last; 0 for an empty window."""
-    took = np.maximum(events.tau - events.tau[start], _MIN_TICK_S)
-    done = events.work - events.work[start]
-    return np.where(done > 0, np.log(took / np.maximum(done, 1)), 0.0)
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """Where a past forecast was made, for each event that proves it.
-
-    Attributes
-    ----------
-    at
-        The event at which it was made.
-    valid
-        Whether there was one.
-    log_truth
-        Logarithm of the seconds per item that came true from there on.
-    """
-
-    at: Ints
-    valid: Bools
-    log_truth: Floats
-
-
-def _origin(events: Events, share: tuple[int, int]) -> _Origin:
-    """The newest event by which no more than this share of the work was done, for each event."""
-    work = events.work
-    part, whole = share
-    bound = work // whole * part + work % whole * part // whole
-    edges = np.append(np.flatnonzero(events.number == 0), len(work))
-    at = np.empty(len(work), dtype=np.int64)
-    for start, end in pairwise(edges.tolist()):
-        at[start:end] = start - 1 + np.searchsorted(work[start:end], bound[start:end], side="right")
-    valid = (events.number[at] >= 1) & (work[at] < work)
-    return _Origin(at, valid, _log_pace(events, at))
-
-
-def _past_error(events: Events, origin: _Origin, log_pace: Floats, exists: Bools) -> Floats:
-    """Mean of |log pace foretold - log pace come true| over the newer half of the job's events; NaN if untried."""
-    tried = origin.valid & exists
-    error = np.where(tried, np.abs(log_pace[origin.at] - origin.log_truth), 0.0)
-    tries = _sum_recent(events, tried.astype(np.int64))
-    # Sums of integers: a float sum would depend on what was summed before it, hence on other jobs.
-    total = _sum_recent(events, np.rint(error * 2.0**32).astype(np.int64))
-    return np.where(tries > 0, total / 2.0**32 / np.maximum(tries, 1), np.nan)
-
-
-def _is_recent(events: Events, valid: Bools) -> Bools:
-    return _sum_recent(events, valid.astype(np.int64)) > 0
-
-
-def _sum_recent(events: Events, values: Ints) -> Ints:
-    """Sum over the newer half of the job's events: the newest ceil(m / 2) + 1 of the m + 1."""
-    return _sum_newest(values, -(-events.number // 2) + 1)
-
-
-def _sum_newest(values: Ints, count: Ints) -> Ints:
-    """Sum over the newest `count` values up to each one."""
-    sums = np.concatenate([[0], np.cumsum(values)])
-    newest = np.arange(1, len(values) + 1)
-    recent: Ints = sums[newest] - sums[newest - count]
-    return recent
-
-
-# Remaining time
-
-
-@dataclass(frozen=True)
-class _Estimate:
-    """What is known at each running row, r rows.
-
-    Attributes
-    ----------
-    remaining
-        The estimate before holding [s].
-    delta
-        Mean time between the polls so far [s].
-    ticks
-        How many ticks there were.
-    mean_advance
-        Work per tick, of the newest eight.
-    errors
-        Past errors of the pace [logarithms], per origin.
-    """
-
-    remaining: Floats
-    delta: Floats
-    ticks: Ints
-    mean_advance: Floats
-    errors: tuple[Floats, ...]
-
-
-def estimate_remaining(running: Running) -> _Estimate:
-    """B = max(e^lambda R (1 + growth) - regular min(age, gap), 0) + max(age - 2 gap, 0).
-
-    The work left at the present pace, more of it while the total grows; credit for the batch under way if batches are
-    regular; a stall is expected to last as long again as it already has.
-    """
-    events = find_events(running)
-    pace = _pace(events)
-    newest = events.newest
-    advance = _mean_advance(events)[newest]
-    seconds_per_item = np.exp(pace.log_pace)[newest]
-    gap = seconds_per_item * advance
-    age = running.t - events.tau[newest]
-    growth = np.clip(_growth(running, 8), 0, 1)
-    credit = _regularity(events)[newest] * np.minimum(age, gap)
-    left = np.maximum(seconds_per_item * running.work_left * (1 + growth) - credit, 0)
-    return _Estimate(
-        remaining=left + np.maximum(age - 2 * gap, 0),
-        delta=np.maximum(running.t / np.maximum(running.polls, 1), _MIN_POLL_S),
-        ticks=events.number[newest],
-        mean_advance=advance,
-        errors=tuple(error[newest] for error in pace.errors),
-    )
-
-
-def _mean_advance(events: Events) -> Floats:
-    """Work per tick, of the newest eight ticks; 0 before the first."""
-    ticks = np.minimum(events.number, 8)
-    done = events.work - events.work[np.arange(len(ticks)) - ticks]
-    return done / np.maximum(ticks, 1)
-
-
-def _growth(running: Running, parts: int) -> Floats:
-    """How much the total grew per work done, over the newest part of the polls: 1 if it grew without work."""
-    polls = running.polls
-    before = np.arange(len(polls)) - -(-polls // parts)
-    grown = running.growth - running.growth[before]
-    done = running.u - running.u[before]
-    growth: Floats = np.clip(np.where(done > 0, grown / np.maximum(done, 1), np.sign(grown)), -1, 2)
-    return growth
-
-
-def _regularity(events: Events) -> Floats:
-    """1 for ticks at equal distances, falling to 0 where their logarithm spreads by 0.5, over the newer half."""
-    number = events.number
-    ticked = number > 0
-    gap = np.diff(events.tau, prepend=0.0)
-    first_gap = gap[np.minimum(events.first + 1, len(gap) - 1)]
-    log_gap = np.log(np.maximum(np.where(ticked, gap, 1.0), _MIN_TICK_S) / np.maximum(first_gap, _MIN_TICK_S))
-    steps = np.where(ticked, np.rint(np.clip(log_gap, -30, 30) * 2.0**16), 0).astype(np.int64)
-    count = np.minimum(np.maximum(-(-number // 2), 4), number)
-    mean, mean_square = (_sum_newest(sums, count) / np.maximum(count, 1) for sums in (steps, steps * steps))
-    variance = np.maximum(mean_square - mean * mean, 0) / 2.0**32
-    return np.where(ticked, np.clip(1 - variance / 0.25, 0, 1), 0.0)
-
-
 # Interval
 
 
-def _offsets(running: Running, estimate: _Estimate) -> tuple[Floats, Floats]:
+def _offsets(running: Running, estimate: Estimate) -> tuple[Floats, Floats]:
     """How far the truth may lie below and above the estimate, in logarithms, for the fitted interval.
 
     Both are softplus(a . x): the worse past forecasts were, the further the end, the fewer ticks, the wider.
@@ -378,14 +177,14 @@ def _offsets(running: Running, estimate: _Estimate) -> tuple[Floats, Floats]:
     return low, high
 
 
-def doubt_inputs(running: Running, estimate: _Estimate) -> tuple[Floats, ...]:
+def doubt_inputs(running: Running, estimate: Estimate) -> tuple[Floats, ...]:
     """The x of `_offsets`; all without a unit."""
     ahead = estimate.remaining + estimate.delta
     ticks_left = running.work_left / np.maximum(estimate.mean_advance, 1e-9)
     return (
         np.ones(len(ahead)),
-        np.log(_ERROR_FLOOR + estimate.errors[0]),
-        np.log(_ERROR_FLOOR + estimate.errors[1]),
+        np.log(ERROR_FLOOR + estimate.errors[0]),
+        np.log(ERROR_FLOOR + estimate.errors[1]),
         np.log(1 + ahead / (running.t + estimate.delta)),
         np.log(1.0 + estimate.ticks),
         np.minimum(np.log(1 + ticks_left), 9),
@@ -393,15 +192,20 @@ def doubt_inputs(running: Running, estimate: _Estimate) -> tuple[Floats, ...]:
     )
 
 
-def _outlook(running: Running, first_row: int) -> Outlook:
+def _outlook(running: Running, first_row: int, correction: bool) -> Outlook:
     """What the own samples of each job say; its block starts at `first_row`."""
     estimate = estimate_remaining(running)
-    low, high = _offsets(running, estimate)
+    remaining = estimate.remaining
+    if correction:
+        shift, low, high = correct(running, estimate)
+        remaining = np.maximum((remaining + estimate.delta) * np.exp(shift) - estimate.delta, 0)
+    else:
+        low, high = _offsets(running, estimate)
     return Outlook(
         row=first_row + running.row,
         t=running.t,
         share_done=running.work / np.maximum(running.size, 1),
-        remaining=estimate.remaining,
+        remaining=remaining,
         delta=estimate.delta,
         low=low,
         high=high,
@@ -420,7 +224,7 @@ def _forecast(outlook: Outlook, width: float) -> Floats:
 
 
 def _hold(outlook: Outlook) -> Floats:
-    """Seconds to the finish on display, which moves by |e| / (|e| + 0.04) of the way to the news, e in own widths."""
+    """Seconds to the finish on display, which moves no further than to within 0.03 own widths of the newest one."""
     finish = outlook.t + outlook.remaining
     slack = _HOLD * (outlook.remaining + outlook.delta) * (outlook.low + outlook.high)
     held = np.empty(len(finish))
@@ -429,9 +233,8 @@ def _hold(outlook: Outlook) -> Floats:
     for i, (latest, inertia, is_said) in enumerate(news):
         if shown is None or not is_said:
             shown = latest if is_said else None
-        elif latest != shown:
-            away = abs(latest - shown)
-            shown += away / (away + inertia) * (latest - shown)
+        else:
+            shown = min(max(shown, latest - inertia), latest + inertia)
         held[i] = latest if shown is None else shown
     seconds: Floats = np.maximum(held - outlook.t, 0)
     return seconds

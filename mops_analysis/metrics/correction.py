@@ -1,0 +1,234 @@
+"""What a small network makes of how a job has gone so far: by how much the estimate is likely to be off.
+
+Forty inputs, all causal and all without a unit, then two hidden layers of tanh. Trained on simulated jobs by
+``benchmarks/eta/train.py``; the weights are data. The derivation and the figures stand in ``docs/eta.md``.
+
+Conventions as in `metrics.pace`; ``delta`` is the mean time between polls, ``B`` the estimate, ``lambda`` its log pace.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from itertools import pairwise
+
+import numpy as np
+
+from mops_analysis.metrics.arrays import Bools, Floats, Ints
+from mops_analysis.metrics.pace import (
+    ERROR_FLOOR,
+    ERROR_UNKNOWN,
+    MIN_TICK_S,
+    Estimate,
+    find_origin,
+    growth_of_total,
+    log_pace_since,
+    log_variance,
+    past_error,
+)
+from mops_analysis.metrics.running import Events, Running
+
+Inputs = tuple[Floats, ...]
+#: Logarithms of shares are cut off here; standardised inputs there.
+_FLOOR, _CLIP = 7.0, 5.0
+#: Inputs, activations and weights are multiples of this: their sums of products are exact, whatever their order.
+_UNIT = 2.0**-18
+#: By so much the intervals of the training prior are too narrow for jobs that it does not know.
+_SPREAD = 1.2
+_WEIGHTS = "data/eta_network.npz"
+#: Rows that go through the network at once.
+_ROWS = 8192
+
+
+def correct(running: Running, estimate: Estimate) -> tuple[Floats, Floats, Floats]:
+    """ln(truth over estimate) at each running row: median, and how far the 80 % interval reaches below and above it."""
+    inputs = features(running, estimate)
+    out = np.hstack([_network(inputs[:, start : start + _ROWS]) for start in range(0, inputs.shape[1] + 1, _ROWS)])
+    step = np.logaddexp(0, out)
+    return out[2] * _doubt(running, estimate), _SPREAD * (step[1] + step[0]), _SPREAD * (step[3] + step[4])
+
+
+def _doubt(running: Running, estimate: Estimate) -> Floats:
+    """B / (b + 0.02), b the mean past error of lambda: a steady job keeps its estimate. 1 if its total ever changed.
+
+    The first two polls of a job are steady until the third says otherwise.
+    """
+    error = np.where(running.polls == 1, 0.0, (estimate.errors[0] + estimate.errors[1]) / 2)
+    return np.where(running.changed, 1.0, error / (error + ERROR_FLOOR))
+
+
+@cache
+def _weights() -> dict[str, Floats]:
+    with files("mops_analysis").joinpath(_WEIGHTS).open("rb") as file, np.load(file, allow_pickle=False) as data:
+        return {name: data[name].astype(np.float64) for name in data.files}
+
+
+def _network(inputs: Floats) -> Floats:
+    """Two hidden layers of tanh; five outputs: two steps down, the median, two steps up (5 x rows)."""
+    data = _weights()
+    layer = _rounded(np.clip((inputs.T - data["mean"]) / data["deviation"], -_CLIP, _CLIP))
+    for number in (1, 2):
+        layer = _rounded(np.tanh(layer @ _rounded(data[f"weights{number}"]) + _rounded(data[f"bias{number}"])))
+    out: Floats = (layer @ _rounded(data["weights3"]) + _rounded(data["bias3"])).T
+    return out
+
+
+def _rounded(values: Floats) -> Floats:
+    rounded: Floats = np.rint(values / _UNIT) * _UNIT
+    return rounded
+
+
+def features(running: Running, estimate: Estimate) -> Floats:
+    """The forty inputs of the network at each running row (40 x r)."""
+    inputs = np.empty((40, len(running.t)))
+    of_events = (*_past_inputs(estimate), *_pace_inputs(estimate), *_spread_inputs(estimate))
+    for number, values in enumerate(of_events):
+        inputs[number] = values[estimate.events.newest]
+    number = len(of_events)
+    for group in (_growth_inputs, _age_inputs, _place_inputs, _density_inputs, _story_inputs):
+        for values in group(running, estimate):
+            inputs[number] = values
+            number += 1
+    return inputs
+
+
+def _past_inputs(estimate: Estimate) -> Inputs:
+    """How far off lambda was as a forecast: mean |e| and mean e at both origins, newest e at the first."""
+    events, log_pace = estimate.events, estimate.log_pace
+    ticked = events.number > 0
+    half, most = find_origin(events, (1, 2)), find_origin(events, (4, 5))
+    inputs = []
+    for origin in (half, most):
+        exists, missed = ticked[origin.at], np.clip(origin.missed(log_pace), -8, 8)
+        inputs += [_known(past_error(events, origin, np.abs(missed), exists), ERROR_UNKNOWN)]
+        inputs += [_known(past_error(events, origin, missed, exists), 0.0)]
+    newest = np.where(half.valid & ticked[half.at], np.clip(half.missed(log_pace), -2, 2), 0.0)
+    return (*inputs, newest)
+
+
+def _known(error: Floats, default: float) -> Floats:
+    return np.where(np.isnan(error), default, error)
+
+
+def _pace_inputs(estimate: Estimate) -> Inputs:
+    """Log pace of other windows minus lambda; and of the newer half of the events minus the older half."""
+    events, log_pace = estimate.events, estimate.log_pace
+    number, newest = events.number, np.arange(len(events.number))
+    starts = (
+        events.first,
+        np.where(number > 1, events.first + 1, events.first),
+        newest - np.minimum(3, number),
+        newest - np.minimum(np.maximum(-(-number // 8), 2), number),
+        find_origin(events, (1, 2)).at,
+        find_origin(events, (9, 10)).at,
+    )
+    middle = newest - -(-number // 2)
+    older = log_pace_since(events, events.first)[middle]
+    turned = np.where(number > 1, log_pace_since(events, middle) - older, 0.0)
+    ticked = number > 0
+    apart = (np.where(ticked, log_pace_since(events, start) - log_pace, 0.0) for start in starts)
+    return tuple(np.clip(value, -4, 4) for value in (*apart, turned))
+
+
+def _spread_inputs(estimate: Estimate) -> Inputs:
+    """Spread of ln(gap) and of ln(advance), regularity, and the longest gap as a share of the time."""
+    events = estimate.events
+    ticked = events.number > 0
+    gap = np.where(ticked, np.diff(events.tau, prepend=0.0), 0.0)
+    advance = np.where(ticked, np.diff(events.work, prepend=0), 0).astype(np.float64)
+    variance = log_variance(events, gap)
+    longest = np.maximum(_longest(events, gap), MIN_TICK_S) / np.maximum(events.tau, MIN_TICK_S)
+    return (
+        np.minimum(np.sqrt(variance), 3),
+        np.minimum(np.sqrt(log_variance(events, advance)), 3),
+        np.where(ticked, np.clip(1 - variance / 0.25, 0, 1), 0.0),
+        np.clip(np.log(longest), -_FLOOR, 0),
+    )
+
+
+def _longest(events: Events, values: Floats) -> Floats:
+    """Largest value of the job so far."""
+    largest = np.empty(len(values))
+    edges = np.append(np.flatnonzero(events.number == 0), len(values))
+    for start, end in pairwise(edges.tolist()):
+        np.maximum.accumulate(values[start:end], out=largest[start:end])
+    return largest
+
+
+def _growth_inputs(running: Running, estimate: Estimate) -> Inputs:
+    """Growth of the total over all, half, a quarter, an eighth of the polls; how long ago and how often it changed."""
+    is_change = running.growth != np.where(running.polls > 0, np.roll(running.growth, 1), running.growth)
+    ever, ago, changes = _since(running, is_change)
+    delta = estimate.delta
+    return (
+        *(growth_of_total(running, parts) for parts in (1, 2, 4, 8)),
+        np.where(ever, np.log((ago + delta) / (running.t + delta)), 0.0),
+        np.where(ever, np.log(1.0 + changes) - np.log(1.0 + running.polls), 0.0),
+    )
+
+
+def _since(running: Running, happens: Bools) -> tuple[Bools, Floats, Ints]:
+    """Whether it has ever happened to the job, how long ago, and how often."""
+    row = np.arange(len(happens))
+    newest = np.maximum.accumulate(np.where(happens | (running.polls == 0), row, 0))
+    sums = np.cumsum(happens, dtype=np.int64)
+    often: Ints = sums - sums[running.head] + happens[running.head]
+    return often > 0, running.t - running.t[newest], often
+
+
+def _age_inputs(running: Running, estimate: Estimate) -> Inputs:
+    """How long the counter has stood still: against the usual gap, the time so far, and the time left."""
+    age, delta = np.maximum(estimate.age, 0), estimate.delta
+    return (
+        np.minimum(np.log(1 + age / np.maximum(estimate.gap, MIN_TICK_S)), 6),
+        np.clip(np.log((age + delta) / (running.t + delta)), -_FLOOR, 4),
+        np.clip(np.log((age + delta) / (estimate.remaining + delta)), -_FLOOR, 4),
+    )
+
+
+def _place_inputs(running: Running, estimate: Estimate) -> Inputs:
+    """How much is done, how much is left, and in how many steps."""
+    delta, ahead = estimate.delta, estimate.remaining + estimate.delta
+    share = running.work / np.maximum(running.size, 1)
+    seen = running.u / np.maximum(running.u + np.maximum(running.work_left, 0).astype(np.float64), 1)
+    ticks_left = np.maximum(running.work_left, 0) / np.maximum(estimate.mean_advance, 1e-9)
+    return (
+        share,
+        _log_share(share),
+        np.minimum(np.log(ahead / (running.t + delta)), 6),
+        _log_share(seen),
+        np.log(1.0 + estimate.ticks),
+        np.log(1.0 + running.polls),
+        np.minimum(np.log(1 + ticks_left), 9),
+        np.minimum(np.log(ahead / delta), 9),
+    )
+
+
+def _log_share(share: Floats) -> Floats:
+    return np.log(np.maximum(share, np.exp(-_FLOOR)))
+
+
+def _density_inputs(running: Running, estimate: Estimate) -> Inputs:
+    """Ticks per poll, so far and over the newest quarter of the polls."""
+    polls, ticks = running.polls, estimate.ticks
+    quarter = -(-polls // 4)
+    before = np.arange(len(polls)) - quarter
+    return ticks / np.maximum(polls, 1), (ticks - ticks[before]) / np.maximum(quarter, 1)
+
+
+def _story_inputs(running: Running, estimate: Estimate) -> Inputs:
+    """Falls of the counter, lead time, and what was done before the first sample."""
+    delta, events = estimate.delta, estimate.events
+    before = np.where(running.polls > 0, np.roll(running.work, 1), running.work)
+    ever, ago, falls = _since(running, running.work < before)
+    start = running.work[running.head]
+    again = running.u / np.maximum(running.work - start, np.exp(-3) * np.maximum(running.u, 1))
+    second = events.first[events.newest] + (estimate.ticks > 0)
+    lead = np.where(estimate.ticks > 0, events.tau[np.minimum(second, len(events.tau) - 1)], running.t)
+    return (
+        np.minimum(falls, 4).astype(np.float64),
+        np.where(ever, np.log((ago + delta) / (running.t + delta)), 0.0),
+        np.where(ever, np.log(np.maximum(again, 1)), 0.0),
+        np.log((lead + delta) / (running.t + delta)),
+        np.where(start > 0, _log_share(start / np.maximum(np.maximum(running.work, start), 1)), -_FLOOR),
+    )

@@ -1,0 +1,253 @@
+"""Pace of a job and the time its work left takes at that pace: the estimate that `eta` starts from.
+
+Conventions as in `metrics.running`: events are a job's first sample and its ticks; ``U`` and ``tau`` are work and time
+at an event. A log pace is the logarithm of the seconds per item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from mops_analysis.metrics.arrays import Bools, Floats, Ints
+from mops_analysis.metrics.running import Events, Running, find_events
+
+#: Windows of the pace: so many newest ticks, or such a share of all events.
+_LAST_TICKS = (3, 6, 12, 24, 48)
+_LAST_SHARES = (2, 4, 8, 16)
+#: Past forecasts are made where this share (numerator, denominator) of today's work was done.
+ORIGINS = ((1, 2), (4, 5))
+#: Error of a forecast in logarithms: counts as at least this much; taken to be this much while none is known.
+ERROR_FLOOR, ERROR_UNKNOWN = 0.02, 0.3
+#: Two ticks are never closer than this [s], nor two polls in the mean.
+MIN_TICK_S, _MIN_POLL_S = 1e-6, 1e-3
+
+
+# Pace
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What the ticks so far tell about the pace, e events.
+
+    Attributes
+    ----------
+    log_pace
+        Logarithm of the seconds per item.
+    errors
+        Mean error that this pace would have had as a forecast so far [logarithms], per origin.
+    """
+
+    log_pace: Floats
+    errors: tuple[Floats, ...]
+
+
+def find_pace(events: Events) -> Pace:
+    """Mean log pace of the windows, weighted by (mean error of their forecasts so far + 0.02)^-4."""
+    origins = [find_origin(events, share) for share in ORIGINS]
+    untried = ~np.logical_or.reduce([_is_recent(events, origin.valid) for origin in origins])
+    weighted, weights = np.zeros(len(events.number)), np.zeros(len(events.number))
+    for start, exists in windows(events):
+        log_pace = log_pace_since(events, start)
+        errors = [past_error(events, origin, np.abs(origin.missed(log_pace)), exists[origin.at]) for origin in origins]
+        known = [~np.isnan(error) for error in errors]
+        tries = sum(known, np.zeros(len(weights)))
+        error = sum(map(np.nan_to_num, errors), np.zeros(len(weights))) / np.maximum(tries, 1)
+        square = (error + ERROR_FLOOR) ** 2
+        weight = np.where(exists & (untried | (tries > 0)), np.where(untried, 1.0, 1 / (square * square)), 0.0)
+        weighted += weight * log_pace
+        weights += weight
+    log_pace = weighted / np.where(weights > 0, weights, 1.0)
+    ticked = events.number > 0
+    past = (past_error(events, origin, np.abs(origin.missed(log_pace)), ticked[origin.at]) for origin in origins)
+    return Pace(log_pace, tuple(np.where(np.isnan(error), ERROR_UNKNOWN, error) for error in past))
+
+
+def windows(events: Events) -> Iterator[tuple[Ints, Bools]]:
+    """First event of each window that ends at each event, and where there is such a window."""
+    number, first, newest = events.number, events.first, np.arange(len(events.number))
+    ticked = number > 0
+    yield first, ticked
+    # Without the stretch before the first tick, which is often mere lead time.
+    yield np.where(number > 1, first + 1, first), number > 1
+    for ticks in _LAST_TICKS:
+        yield newest - np.minimum(ticks, number), ticked
+    for share in _LAST_SHARES:
+        yield newest - np.minimum(np.maximum(-(-number // share), 2), number), ticked
+
+
+def log_pace_since(events: Events, start: Ints) -> Floats:
+    """ln((tau - tau_start) / (U - U_start)) from each window's first event to its last; 0 for an empty window."""
+    took = np.maximum(events.tau - events.tau[start], MIN_TICK_S)
+    done = events.work - events.work[start]
+    return np.where(done > 0, np.log(took / np.maximum(done, 1)), 0.0)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a past forecast was made, for each event that proves it.
+
+    Attributes
+    ----------
+    at
+        The event at which it was made.
+    valid
+        Whether there was one.
+    log_truth
+        Logarithm of the seconds per item that came true from there on.
+    """
+
+    at: Ints
+    valid: Bools
+    log_truth: Floats
+
+    def missed(self, log_pace: Floats) -> Floats:
+        """Log pace foretold there minus log pace come true."""
+        return log_pace[self.at] - self.log_truth
+
+
+def find_origin(events: Events, share: tuple[int, int]) -> Origin:
+    """The newest event by which no more than this share of the work was done, for each event."""
+    work = events.work
+    part, whole = share
+    bound = work // whole * part + work % whole * part // whole
+    edges = np.append(np.flatnonzero(events.number == 0), len(work))
+    at = np.empty(len(work), dtype=np.int64)
+    for start, end in pairwise(edges.tolist()):
+        at[start:end] = start - 1 + np.searchsorted(work[start:end], bound[start:end], side="right")
+    valid = (events.number[at] >= 1) & (work[at] < work)
+    return Origin(at, valid, log_pace_since(events, at))
+
+
+def past_error(events: Events, origin: Origin, error: Floats, exists: Bools) -> Floats:
+    """Mean of these errors of past forecasts over the newer half of the job's events; NaN if untried."""
+    tried = origin.valid & exists
+    tries = sum_recent(events, tried.astype(np.int64))
+    # Sums of integers: a float sum would depend on what was summed before it, hence on other jobs.
+    total = sum_recent(events, np.rint(np.where(tried, error, 0.0) * 2.0**32).astype(np.int64))
+    return np.where(tries > 0, total / 2.0**32 / np.maximum(tries, 1), np.nan)
+
+
+def _is_recent(events: Events, valid: Bools) -> Bools:
+    return sum_recent(events, valid.astype(np.int64)) > 0
+
+
+def sum_recent(events: Events, values: Ints) -> Ints:
+    """Sum over the newer half of the job's events: the newest ceil(m / 2) + 1 of the m + 1."""
+    return sum_newest(values, -(-events.number // 2) + 1)
+
+
+def sum_newest(values: Ints, count: Ints) -> Ints:
+    """Sum over the newest `count` values up to each one."""
+    sums = np.concatenate([[0], np.cumsum(values)])
+    newest = np.arange(1, len(values) + 1)
+    recent: Ints = sums[newest] - sums[newest - count]
+    return recent
+
+
+# Remaining time
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is known at each running row, r rows.
+
+    Attributes
+    ----------
+    events
+        The ticks that it stands on.
+    log_pace
+        Logarithm of the seconds per item, per event.
+    gap
+        Seconds that a tick is expected to take.
+    age
+        Seconds since the newest tick.
+    remaining
+        The estimate before holding [s].
+    delta
+        Mean time between the polls so far [s].
+    ticks
+        How many ticks there were.
+    mean_advance
+        Work per tick, of the newest eight.
+    errors
+        Past errors of the pace [logarithms], per origin.
+    """
+
+    events: Events
+    log_pace: Floats
+    gap: Floats
+    age: Floats
+    remaining: Floats
+    delta: Floats
+    ticks: Ints
+    mean_advance: Floats
+    errors: tuple[Floats, ...]
+
+
+def estimate_remaining(running: Running) -> Estimate:
+    """B = max(e^lambda R (1 + growth) - regular min(age, gap), 0) + max(age - 2 gap, 0).
+
+    The work left at the present pace, more of it while the total grows; credit for the batch under way if batches are
+    regular; a stall is expected to last as long again as it already has.
+    """
+    events = find_events(running)
+    pace = find_pace(events)
+    newest = events.newest
+    advance = _mean_advance(events)[newest]
+    seconds_per_item = np.exp(pace.log_pace)[newest]
+    gap = seconds_per_item * advance
+    age = running.t - events.tau[newest]
+    growth = np.clip(growth_of_total(running, 8), 0, 1)
+    credit = _regularity(events)[newest] * np.minimum(age, gap)
+    left = np.maximum(seconds_per_item * running.work_left * (1 + growth) - credit, 0)
+    return Estimate(
+        events=events,
+        log_pace=pace.log_pace,
+        gap=gap,
+        age=age,
+        remaining=left + np.maximum(age - 2 * gap, 0),
+        delta=np.maximum(running.t / np.maximum(running.polls, 1), _MIN_POLL_S),
+        ticks=events.number[newest],
+        mean_advance=advance,
+        errors=tuple(error[newest] for error in pace.errors),
+    )
+
+
+def _mean_advance(events: Events) -> Floats:
+    """Work per tick, of the newest eight ticks; 0 before the first."""
+    ticks = np.minimum(events.number, 8)
+    done = events.work - events.work[np.arange(len(ticks)) - ticks]
+    return done / np.maximum(ticks, 1)
+
+
+def growth_of_total(running: Running, parts: int) -> Floats:
+    """How much the total grew per work done, over the newest part of the polls: 1 if it grew without work."""
+    polls = running.polls
+    before = np.arange(len(polls)) - -(-polls // parts)
+    grown = running.growth - running.growth[before]
+    done = running.u - running.u[before]
+    growth: Floats = np.clip(np.where(done > 0, grown / np.maximum(done, 1), np.sign(grown)), -1, 2)
+    return growth
+
+
+def _regularity(events: Events) -> Floats:
+    """1 for ticks at equal distances, falling to 0 where their logarithm spreads by 0.5, over the newer half."""
+    variance = log_variance(events, np.diff(events.tau, prepend=0.0))
+    return np.where(events.number > 0, np.clip(1 - variance / 0.25, 0, 1), 0.0)
+
+
+def log_variance(events: Events, values: Floats) -> Floats:
+    """Variance of the logarithm of what each tick has, over the newer half of the ticks, at least four."""
+    number = events.number
+    ticked = number > 0
+    first = values[np.minimum(events.first + 1, len(values) - 1)]
+    log_ratio = np.log(np.maximum(np.where(ticked, values, 1.0), MIN_TICK_S) / np.maximum(first, MIN_TICK_S))
+    steps = np.where(ticked, np.rint(np.clip(log_ratio, -30, 30) * 2.0**16), 0).astype(np.int64)
+    count = np.minimum(np.maximum(-(-number // 2), 4), number)
+    mean, mean_square = (sum_newest(sums, count) / np.maximum(count, 1) for sums in (steps, steps * steps))
+    variance: Floats = np.maximum(mean_square - mean * mean, 0) / 2.0**32
+    return variance
