@@ -95,7 +95,7 @@ def images(notebook: lab.Notebook) -> Any:
     return notebook.page.locator(".jp-OutputArea .widget-html figure img")
 
 
-def wait_for_change(notebook: lab.Notebook, image: Any, before: list[int], timeout_s: float = 20.0) -> None:
+def wait_for_change(notebook: lab.Notebook, image: Any, before: list[int], timeout_s: float = 30.0) -> None:
     """Wait until an image shows other pixels."""
     for _ in range(int(timeout_s / 0.2)):
         if notebook.pixels(image) != before:

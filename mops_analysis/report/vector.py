@@ -28,6 +28,6 @@ def svg_of(ax: Axes) -> str:
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
     # Every text repeats matplotlib's list of a dozen fonts; Verdana has the same widths as DejaVu Sans.
     svg = re.sub(r"'DejaVu Sans', [^;\"]*?sans-serif", "'DejaVu Sans', Verdana, sans-serif", svg)
-    # A hundredth of a point is finer than any screen or printer.
-    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path.group()), svg)
+    # A tenth of a point is finer than a screen shows.
+    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d)\d+", r"\1", path.group()), svg)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt_text(ax))}" ', 1)
