@@ -106,7 +106,7 @@ def _cells(row: dict[Any, Any], zone: tzinfo) -> list[Any]:
     label = row.get("label", pd.NA)
     return [
         Text(
-            row["job_id"][:40] if pd.isna(label) else f"{label[:30]} ({row['job_id'][:30]})",
+            row["job_id"][:40] if pd.isna(label) else f"{label[:40]} ({row['job_id'][:30]})",
             no_wrap=True,
             overflow="ellipsis",
         ),
