@@ -121,6 +121,13 @@ def test_public_docstrings_follow_the_house_style(function):
         assert "Parameters\n" in text or "Attributes\n" in text
 
 
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_public_docstrings_have_an_example(function):
+    """Each public function and class shows an example, which is run as a test."""
+    shown = inspect.getdoc(function) + "".join(inspect.getdoc(member) or "" for member in vars(function).values())
+    assert ">>>" in shown
+
+
 def test_type_checkers_see_the_same_names():
     """What is imported for type checkers is what the package gives at run time."""
     tree = ast.parse((PACKAGE / "__init__.py").read_text())

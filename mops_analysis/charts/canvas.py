@@ -79,6 +79,12 @@ def alt_text(ax: Axes) -> str:
     -------
     str
         One or two sentences made from the numbers drawn; empty for Axes that no `plot_*` function has drawn on.
+
+    Examples
+    --------
+    >>> from mops_analysis import plot_progress, schema
+    >>> alt_text(plot_progress(schema.to_frame([]), tz="UTC"))
+    'Progress: no samples.'
     """
     return str(ax.get_label())
 

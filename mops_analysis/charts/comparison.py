@@ -55,6 +55,13 @@ def plot_comparison(
         If `samples` is no samples frame, or has none of the job.
     ConfigurationError
         If there is no such theme.
+
+    Examples
+    --------
+    >>> from mops_analysis import load_example
+    >>> ax = plot_comparison(load_example(), "failure-burst-1")
+    >>> ax.get_ylabel()
+    'share done'
     """
     colours = theme_named(theme)
     tracks, unit = tracks_of(schema.validate(samples), x="elapsed")
@@ -164,6 +171,13 @@ def plot_failures_by_job(
         If it is not a frame that `summary` returns.
     ConfigurationError
         If there is no such theme.
+
+    Examples
+    --------
+    >>> from mops_analysis import load_example, summary
+    >>> ax = plot_failures_by_job(summary(load_example()))
+    >>> ax.get_xlabel()
+    'failed share of finished items'
     """
     check_frame(summary, ("job_id", "failure_rate", "failure_rate_low", "failure_rate_high"), "summary()")
     colours = theme_named(theme)
@@ -266,6 +280,13 @@ def plot_ranks(
         If it is not a frame that `summary` returns, or has no row of the job.
     ConfigurationError
         If there is no such theme.
+
+    Examples
+    --------
+    >>> from mops_analysis import load_example, summary
+    >>> ax = plot_ranks(summary(load_example()), "failure-burst-1")
+    >>> ax.get_title(loc="left")
+    'Where does it rank?'
     """
     check_frame(summary, ("job_id", *_RANKED), "summary()")
     colours = theme_named(theme)

@@ -51,6 +51,13 @@ def plot_timeline(
         If it is not a frame that `summary` returns.
     ConfigurationError
         If there is no such zone or theme.
+
+    Examples
+    --------
+    >>> from mops_analysis import load_example, summary
+    >>> ax = plot_timeline(summary(load_example()), tz="UTC")
+    >>> len(ax.get_yticklabels())
+    10
     """
     needed = ("job_id", "status", "terminal", "first_sampled_at", "last_sampled_at", "started_before", "eta")
     check_frame(summary, needed, "summary()")
@@ -136,6 +143,13 @@ def plot_heatmap(
         If it is not a frame that `throughput_by` returns for each job.
     ConfigurationError
         If there is no such zone or theme.
+
+    Examples
+    --------
+    >>> from mops_analysis import load_example, throughput_by
+    >>> ax = plot_heatmap(throughput_by(load_example()), tz="UTC")
+    >>> len(ax.get_yticklabels())
+    10
     """
     check_frame(throughput_by, ("job_id", "period_start", "items_per_s"), 'throughput_by(by="job")')
     zone, colours = clock.zone_of(tz), theme_named(theme)

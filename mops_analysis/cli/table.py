@@ -17,7 +17,7 @@ from rich.text import Text
 
 from mops_analysis.charts.clock import duration_text, zone_of
 from mops_analysis.charts.palette import LIGHT, status_colour, status_mark
-from mops_analysis.metrics import summary
+from mops_analysis.metrics import backtest_summary, eta_backtest, summary
 from mops_analysis.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -58,12 +58,16 @@ class LiveTable:
             return
         self._next = time.monotonic() + self.refresh_s
         outcomes = {row.job_id: row for row in self._sampler.outcomes()}
-        rows = summary(self._store.read_samples(outcomes))
+        samples = self._store.read_samples(outcomes)
+        rows = summary(samples)
         notes = {
             job_id: row.outcome.replace("_", " ") if row.outcome not in ("running", "ended") else row.fault or ""
             for job_id, row in outcomes.items()
         }
         table = job_table(rows, notes=notes, most_rows=max(3, self._console.height - 6), width=self._console.width)
+        if rows["eta"].notna().any():  # a forecast is not shown without its record
+            record = f"forecasts: {backtest_summary(eta_backtest(samples))}"
+            table.caption = f"{table.caption}; {record}" if table.caption else record
         self._live.update(table, refresh=True)
 
 

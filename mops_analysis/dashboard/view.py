@@ -92,6 +92,17 @@ def dashboard(
     -------
     LiveView
         Running. ``view.select("failed acme")`` chooses jobs, ``view.stop()`` ends it and leaves a picture behind.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from mops_analysis import SampleStore, load_example
+    >>> with tempfile.TemporaryDirectory() as folder, SampleStore(f"{folder}/samples.db") as store:
+    ...     _ = store.append_samples(load_example())
+    ...     with dashboard(store, key="example", tz="UTC") as view:
+    ...         was_running = view.running
+    >>> was_running, view.running
+    (True, False)
     """
     if (former := _VIEWS.pop(key, None)) is not None:
         former.stop()

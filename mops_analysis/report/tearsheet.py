@@ -68,6 +68,13 @@ def tear_sheet(
         If a frame is no samples frame, or has no sample of the job.
     ConfigurationError
         If there is no such zone or theme.
+
+    Examples
+    --------
+    >>> from mops_analysis import load_example
+    >>> figure = tear_sheet(load_example(), "failure-burst-1", tz="UTC")
+    >>> [float(inches) for inches in figure.get_size_inches()]
+    [14.3, 15.15]
     """
     zone = clock.zone_of(tz)
     both = samples if history is None else pd.concat([samples[samples["job_id"] == job_id], history])
