@@ -17,7 +17,7 @@ from pandas.testing import assert_frame_equal
 
 import mops_analysis as mops
 from mops_analysis.schema import POLL_DTYPES, SAMPLE_DTYPES, JobStatus, Poll
-from mops_analysis.store import SampleStore
+from mops_analysis.store import SampleStore, frames
 from mops_analysis.store.file import MIGRATIONS, SCHEMA_VERSION
 
 SECOND = 1_000_000_000
@@ -74,6 +74,31 @@ def test_reading_a_part(store):
     assert store.read_samples("a", since=since, until=until)["processed_items"].tolist() == [1, 2]
     assert store.read_polls(["b", "nobody"], since=since.isoformat())["processed_items"].tolist() == [1, 2, 3]
     assert len(store.read_samples([])) == 0
+
+
+def test_a_follower_reads_each_sample_once(store):
+    """What came since the last look, in whatever order of their own times; a fault moves the number."""
+    assert store.read_new_samples()[1] == 0
+    store.append(sample("b", 5, 1), sample("a", 6, 2))
+    first, last = store.read_new_samples()
+    assert first["job_id"].tolist() == ["a", "b"]
+    store.append(sample("b", 1, 3), fault("a", 9))
+    new, now = store.read_new_samples(last)
+    assert (new["processed_items"].tolist(), now) == ([3], 4)
+    nothing, still = store.read_new_samples(now)
+    assert (len(nothing), still) == (0, 4)
+    assert {name: str(dtype) for name, dtype in nothing.dtypes.items()} == SAMPLE_DTYPES
+
+
+def test_looking_for_what_is_new_scans_no_history(store):
+    """The rows before are not visited: SQLite searches for the first new one by its number."""
+    with store._file.reading() as connection:
+        asked = []
+        connection.set_trace_callback(asked.append)
+        frames.new_samples(connection, 3)
+        plans = [connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall() for sql in asked if "FROM polls" in sql]
+    assert plans
+    assert all(row[3].startswith("SEARCH polls") for plan in plans for row in plan if "polls" in row[3])
 
 
 @pytest.mark.parametrize("bad", ["2026-11-18T14:00", "yesterday-ish"])

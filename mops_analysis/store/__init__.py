@@ -338,6 +338,43 @@ class SampleStore:
         with self._file.reading() as connection:
             return frames.samples(connection, job_ids, since, until)
 
+    def read_new_samples(self, after: int = 0) -> tuple[pd.DataFrame, int]:
+        """Read what came since the last look; it costs the same however much the store holds already.
+
+        Parameters
+        ----------
+        after
+            The number that the last look returned; 0 reads all.
+
+        Returns
+        -------
+        samples : DataFrame
+            The samples of the polls committed since, as in `read_samples`; those of a job may be older than what it
+            had, where they come from a file.
+        last : int
+            The number of the last poll in the store (`seq` in `read_polls`), for the next look; also where there is no
+            new sample.
+
+        Raises
+        ------
+        StoreError
+            If the file cannot be read.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from mops_analysis import load_example
+        >>> with tempfile.TemporaryDirectory() as folder, SampleStore(folder + "/samples.db") as store:
+        ...     _ = store.append_samples(load_example().head(100))
+        ...     first, last = store.read_new_samples()
+        ...     _ = store.append_samples(load_example().head(103))
+        ...     new, _ = store.read_new_samples(last)
+        >>> len(first), len(new)
+        (100, 3)
+        """
+        with self._file.reading() as connection:
+            return frames.new_samples(connection, after)
+
     def read_polls(self, job_ids: JobIds = None, *, since: Time = None, until: Time = None) -> pd.DataFrame:
         """Read every poll, good or bad, in the order of commit.
 

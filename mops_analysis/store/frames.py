@@ -61,10 +61,19 @@ _JOB_DTYPES = {
 
 def samples(connection: sqlite3.Connection, job_ids: JobIds, since: Time, until: Time) -> pd.DataFrame:
     """Read the samples frame."""
+    return _samples(connection, *_where(job_ids, since, until))
+
+
+def new_samples(connection: sqlite3.Connection, after: int) -> tuple[pd.DataFrame, int]:
+    """Read the samples whose poll has a later number than this, and the last number."""
+    last = connection.execute("SELECT max(seq) FROM polls").fetchone()[0]
+    return _samples(connection, "seq > ?", [after]), max(after, last or 0)
+
+
+def _samples(connection: sqlite3.Connection, where: str, parameters: list[object]) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    where, parameters = _where(job_ids, since, until)
     rows = np.fromiter(connection.execute(_SAMPLES + where, parameters), dtype=_SAMPLE_ROW)
     job_ids_by_code = dict(connection.execute("SELECT job, job_id FROM jobs ORDER BY job_id"))
     statuses = {code: schema.status_word(text) for code, text in connection.execute("SELECT word, text FROM words")}
