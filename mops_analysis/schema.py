@@ -435,7 +435,7 @@ def validate(samples: pd.DataFrame) -> pd.DataFrame:
             )
     if list(checked.columns[: len(SAMPLE_DTYPES)]) != list(SAMPLE_DTYPES):
         checked = checked[[*SAMPLE_DTYPES, *(name for name in checked.columns if name not in SAMPLE_DTYPES)]]
-    if _is_ordered(checked):
+    if is_ordered(checked):
         return checked
     job = pd.factorize(checked["job_id"], sort=True)[0]
     return checked.take(np.lexsort((pd.DatetimeIndex(checked["sampled_at"]).asi8, job)))
@@ -450,7 +450,8 @@ def changes(words: ExtensionArray) -> npt.NDArray[np.int64]:
     return np.flatnonzero(differs)
 
 
-def _is_ordered(samples: pd.DataFrame) -> bool:
+def is_ordered(samples: pd.DataFrame) -> bool:
+    """Whether the rows are sorted by job and time."""
     import numpy as np
     import pandas as pd
 

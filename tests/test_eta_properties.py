@@ -104,6 +104,43 @@ def test_worst_frames(samples, interval):
 
 @THOROUGH
 @given(SEED, st.data())
+def test_known_answers_are_carried_on(seed, data):
+    """However many of each job's samples were answered before: the answers are those to all at once, to the bit."""
+    samples = likely_jobs(seed)
+    sizes = samples.groupby("job_id").size()
+    cuts = {job_id: data.draw(st.integers(0, size)) for job_id, size in sizes.items()}
+    head = samples[samples.groupby("job_id").cumcount() < samples["job_id"].map(cuts)]
+    known = eta(head).sample(frac=1, random_state=seed)
+    pd.testing.assert_frame_equal(eta(samples, known=known), eta(samples), check_exact=True)
+
+
+@THOROUGH
+@given(SEED, st.data())
+def test_known_answers_are_carried_on_under_labels(seed, data):
+    """The same for jobs that learn from one another, and samples that arrive in the order of their times."""
+    samples = likely_jobs(seed, jobs=4).assign(label=["a", "b"][seed % 2])
+    later = samples["job_id"].isin(["job-2", "job-3"])
+    samples.loc[later, "sampled_at"] += pd.Timedelta("15min")
+    ends = samples.groupby("job_id").tail(1).index[:2]
+    samples.loc[ends, "status"] = "completed"
+    now = data.draw(st.sampled_from(samples["sampled_at"].tolist()))
+    known = eta(samples[samples["sampled_at"] <= now])
+    pd.testing.assert_frame_equal(eta(samples, known=known), eta(samples), check_exact=True)
+
+
+@given(worst_frames(), st.integers(0, 30))
+@THOROUGH
+def test_known_answers_to_worst_frames(samples, count):
+    """Whatever the schema allows, in any order: known answers change nothing; those to other samples are ignored."""
+    samples = samples.drop(columns="label", errors="ignore").sort_values(["job_id", "sampled_at"], kind="stable")
+    whole = eta(samples)
+    pd.testing.assert_frame_equal(eta(samples, known=eta(samples.head(count))), whole, check_exact=True)
+    others = whole.assign(sampled_at=whole["sampled_at"] + pd.Timedelta(1, "ns"), remaining_s=1.0)
+    pd.testing.assert_frame_equal(eta(samples, known=others), whole, check_exact=True)
+
+
+@THOROUGH
+@given(SEED, st.data())
 def test_later_rows_never_change_earlier_answers(seed, data):
     """The answers of the first rows are the same to the last bit, whether the later rows are there or not."""
     samples = likely_jobs(seed, jobs=1)

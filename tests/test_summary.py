@@ -190,3 +190,21 @@ def test_the_forecast_is_that_of_eta_also_where_jobs_teach_one_another():
         pd.testing.assert_series_equal(found[name], last[name], check_index_type=False)
     alone = summary(samples.drop(columns="label")).set_index("job_id")
     assert not alone["remaining_s"].equals(found["remaining_s"])
+
+
+def test_a_forecast_at_hand_is_taken():
+    """The summary says of a given forecast what it would have computed, whatever the order of the rows."""
+    samples = likely(4, count=5).sample(frac=1, random_state=1)
+    expected = summary(samples)
+    pd.testing.assert_frame_equal(summary(samples, forecast=eta(samples)), expected, check_exact=True)
+    doubled = eta(samples).assign(remaining_s=7.0)
+    assert (summary(samples, forecast=doubled)["remaining_s"] == 7).all()
+
+
+def test_a_forecast_of_other_samples_is_refused():
+    """One row for each of the samples, or an error that says so."""
+    samples = likely(4)
+    with pytest.raises(SchemaError, match=r"what eta\(samples\) returned"):
+        summary(samples, forecast=eta(samples.head(3)))
+    with pytest.raises(SchemaError, match="column 'remaining_s' is missing"):
+        eta(samples, known=throughput(samples))

@@ -165,6 +165,26 @@ class Arrays:
         found[self.job[rows[::-1]]] = rows[::-1]  # of several values for one place numpy keeps the last
         return found
 
+    def only(self, jobs: Bools) -> tuple[Ints, Arrays]:
+        """Some of the jobs as they stand here, with the rows that are theirs."""
+        if jobs.all():
+            return np.arange(len(self.time_ns)), self
+        lengths = np.diff(self.edges)
+        rows = np.flatnonzero(np.repeat(jobs, lengths))
+        some = Arrays(
+            samples=self.samples,
+            order=self.caller(rows),
+            job_ids=self.job_ids[jobs],
+            edges=np.append(0, np.cumsum(lengths[jobs])),
+            time_ns=self.time_ns[rows],
+            status_words=self.status_words[rows],
+            processed=self.processed[rows],
+            total=self.total[rows],
+            failed=self.failed[rows],
+            percentage=self.percentage[rows],
+        )
+        return rows, some
+
     def blocks(self) -> Iterator[tuple[slice, slice, Arrays]]:
         """Blocks of whole jobs, each with its rows and its jobs; one empty block where there are no samples."""
         job = 0
@@ -218,14 +238,17 @@ class Arrays:
         columns = {**{name: keys[name] for name in names}, **results, **label}
         return pd.DataFrame(columns, index=self.samples.index, copy=False)
 
+    def caller(self, rows: Ints) -> Ints:
+        """Where these rows stand in the caller's frame."""
+        return rows if self.order is None else self.order[rows]
+
     def label(self) -> dict[str, pd.Series[Any]]:
         """The label of each job, at its first row, as a column of a frame of jobs; empty where there are no labels."""
         return {"label": self.of_jobs("label")} if "label" in self.samples else {}
 
     def of_jobs(self, column: str) -> pd.Series[Any]:
         """A column of the caller's frame at the first row of each job (k)."""
-        rows = self.first if self.order is None else self.order[self.first]
-        return self.samples[column].iloc[rows].reset_index(drop=True)
+        return self.samples[column].iloc[self.caller(self.first)].reset_index(drop=True)
 
 
 def by_block(

@@ -40,12 +40,12 @@ _WEIGHTS = "data/eta_network.npz"
 _ROWS = 8192
 
 
-def correct(running: Running, estimate: Estimate) -> tuple[Floats, Floats, Floats]:
-    """ln(truth over estimate) at each running row: median, and how far the 80 % interval reaches below and above it."""
-    inputs = features(running, estimate)
+def correct(running: Running, estimate: Estimate, rows: Ints | slice = slice(None)) -> tuple[Floats, Floats, Floats]:
+    """ln(truth over estimate) at these rows: median, and how far the 80 % interval reaches below and above it."""
+    inputs = features(running, estimate, rows)
     out = np.hstack([_network(inputs[:, start : start + _ROWS]) for start in range(0, inputs.shape[1] + 1, _ROWS)])
     step = np.logaddexp(0, out)
-    return out[2] * _doubt(running, estimate), _SPREAD * (step[1] + step[0]), _SPREAD * (step[3] + step[4])
+    return out[2] * _doubt(running, estimate)[rows], _SPREAD * (step[1] + step[0]), _SPREAD * (step[3] + step[4])
 
 
 def _doubt(running: Running, estimate: Estimate) -> Floats:
@@ -78,16 +78,17 @@ def _rounded(values: Floats) -> Floats:
     return rounded
 
 
-def features(running: Running, estimate: Estimate) -> Floats:
-    """The forty inputs of the network at each running row (40 x r)."""
-    inputs = np.empty((40, len(running.t)))
+def features(running: Running, estimate: Estimate, rows: Ints | slice = slice(None)) -> Floats:
+    """The forty inputs of the network at these running rows (40 x r)."""
+    newest = estimate.events.newest[rows]
+    inputs = np.empty((40, len(newest)))
     of_events = (*_past_inputs(estimate), *_pace_inputs(estimate), *_spread_inputs(estimate))
     for number, values in enumerate(of_events):
-        inputs[number] = values[estimate.events.newest]
+        inputs[number] = values[newest]
     number = len(of_events)
     for group in (_growth_inputs, _age_inputs, _place_inputs, _density_inputs, _story_inputs):
         for values in group(running, estimate):
-            inputs[number] = values
+            inputs[number] = values[rows]
             number += 1
     return inputs
 

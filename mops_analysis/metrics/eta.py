@@ -26,15 +26,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mops_analysis import schema
 from mops_analysis.errors import SchemaError
-from mops_analysis.metrics.arrays import Arrays, Floats, IncludesFailed, Ints
+from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, Ints
 from mops_analysis.metrics.correction import correct
 from mops_analysis.metrics.counting import includes_failed_so_far
 from mops_analysis.metrics.history import Outlook, learn
@@ -58,6 +60,7 @@ def eta(
     interval: float = 0.8,
     processed_includes_failed: IncludesFailed = "auto",
     correction: bool = True,
+    known: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Remaining seconds and finishing time of each job, foretold at each of its samples.
 
@@ -80,6 +83,10 @@ def eta(
     correction
         Whether the learned correction has a say. Without it, the estimate is pace times work left, and each of its
         steps can be followed by hand.
+    known
+        What `eta` said, with the same options, when it knew fewer of these samples. Those answers are taken over and
+        only the new rows are computed; a job without new rows costs next to nothing. A job that does not begin with its
+        known rows is computed anew. The result is the same.
 
     Returns
     -------
@@ -91,7 +98,7 @@ def eta(
     Raises
     ------
     SchemaError
-        If `samples` is no samples frame, or an option is out of range.
+        If `samples` is no samples frame, `known` no forecast, or an option is out of range.
 
     Notes
     -----
@@ -111,9 +118,14 @@ def eta(
     [nan, 30.0, 20.0]
     >>> print(eta(samples).loc[2, "eta"])
     2026-11-18 14:00:40+00:00
+
+    With the answers to the first two samples at hand, only the third is computed:
+
+    >>> eta(samples, known=eta(samples.head(2)))["remaining_s"].round(6).tolist()
+    [nan, 30.0, 20.0]
     """
     arrays = Arrays.of(samples)
-    remaining = remaining_seconds(arrays, interval, processed_includes_failed, correction)
+    remaining = remaining_seconds(arrays, interval, processed_includes_failed, correction, known)
     times = [_add_seconds(arrays.time_ns, seconds) for seconds in remaining]
     return arrays.frame(dict(zip(_COLUMNS, [*remaining, *times], strict=True)))
 
@@ -122,18 +134,74 @@ _COLUMNS = ("remaining_s", "remaining_low_s", "remaining_high_s", "eta", "eta_lo
 
 
 def remaining_seconds(
-    arrays: Arrays, interval: float, processed_includes_failed: IncludesFailed, correction: bool = True
+    arrays: Arrays,
+    interval: float,
+    processed_includes_failed: IncludesFailed,
+    correction: bool = True,
+    known: pd.DataFrame | None = None,
 ) -> Floats:
     """Median, low and high of the remaining seconds (3 x n), in the sorted order of `arrays`."""
     width = _relative_width(interval)
-    seconds = np.full((3, len(arrays.time_ns)), np.nan)
+    said = _Said.of(arrays, known)
+    row, moved = arrays.only(_to_compute(arrays, said))
+    is_new = np.arange(len(arrays.time_ns)) >= np.repeat(arrays.first + said.rows, np.diff(arrays.edges))
+    learns = bool(arrays.label())
     outlooks = (
-        _outlook(count_work(block, includes_failed_so_far(block, processed_includes_failed)), rows.start, correction)
-        for rows, _, block in arrays.blocks()
+        _outlook(block, rows.start, processed_includes_failed, correction, is_new[row[rows]] | learns)
+        for rows, _, block in moved.blocks()
     )
-    for outlook in [learn(arrays, _joined(outlooks))] if arrays.label() else outlooks:
-        seconds[:, outlook.row] = _forecast(outlook, width)
+    seconds = said.seconds.copy()
+    for outlook in [learn(moved, _joined(outlooks))] if learns else outlooks:
+        at = row[outlook.row]
+        forecast = _forecast(_as_said(outlook, said.seconds[0, at], ~is_new[at]), width)
+        seconds[:, at] = np.where(is_new[at], forecast, said.seconds[:, at])
     return seconds
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What has been said before about the first rows of k jobs.
+
+    Attributes
+    ----------
+    rows
+        How many of each job's first rows it is about (k).
+    seconds
+        Median, low and high of the remaining seconds; NaN at the other rows (3 x n).
+    """
+
+    rows: Ints
+    seconds: Floats
+
+    @classmethod
+    def of(cls, arrays: Arrays, known: pd.DataFrame | None) -> _Said:
+        """Find the known rows among the samples; a job that does not begin with its known rows has none."""
+        said = cls(np.zeros(len(arrays.job_ids), dtype=np.int64), np.full((3, len(arrays.time_ns)), np.nan))
+        if known is None:
+            return said
+        if missing := [name for name in ("job_id", "sampled_at", *_COLUMNS[:3]) if name not in known]:
+            raise SchemaError(
+                f"known: expected what eta() returned for fewer samples; column {missing[0]!r} is missing"
+            )
+        if not schema.is_ordered(known):
+            known = known.sort_values(["job_id", "sampled_at"], kind="stable")
+        seconds = known[list(_COLUMNS[:3])].to_numpy(dtype=np.float64).T
+        time_ns = pd.DatetimeIndex(known["sampled_at"]).as_unit("ns").asi8
+        starts = schema.changes(known["job_id"].array)
+        jobs = pd.Index(arrays.job_ids).get_indexer(pd.Index(known["job_id"].iloc[starts], dtype=object))
+        for job, (start, end) in zip(jobs.tolist(), pairwise([*starts.tolist(), len(known)]), strict=True):
+            rows = slice(int(arrays.edges[job]), min(int(arrays.edges[job]) + end - start, int(arrays.edges[job + 1])))
+            if job >= 0 and np.array_equal(arrays.time_ns[rows], time_ns[start:end]):
+                said.rows[job] = end - start
+                said.seconds[:, rows] = seconds[:, start:end]
+        return said
+
+
+def _to_compute(arrays: Arrays, said: _Said) -> Bools:
+    """The jobs with new rows, and those of the same label: from them they may learn (k)."""
+    is_moved = said.rows < np.diff(arrays.edges)
+    label = arrays.label().get("label")
+    return is_moved if label is None else is_moved | label.isin(label[is_moved].dropna()).to_numpy(dtype=bool)
 
 
 def _joined(outlooks: Iterable[Outlook]) -> Outlook:
@@ -192,24 +260,40 @@ def doubt_inputs(running: Running, estimate: Estimate) -> tuple[Floats, ...]:
     )
 
 
-def _outlook(running: Running, first_row: int, correction: bool) -> Outlook:
-    """What the own samples of each job say; its block starts at `first_row`."""
+def _outlook(
+    block: Arrays, first_row: int, processed_includes_failed: IncludesFailed, correction: bool, is_new: Bools
+) -> Outlook:
+    """What each job's own samples say at its new running rows, and at the one before; the block is at `first_row`."""
+    running = count_work(block, includes_failed_so_far(block, processed_includes_failed))
     estimate = estimate_remaining(running)
-    remaining = estimate.remaining
+    new = is_new[running.row]
+    rows = np.flatnonzero(new | np.append(new[1:], False))
+    remaining, delta = estimate.remaining[rows], estimate.delta[rows]
     if correction:
-        shift, low, high = correct(running, estimate)
-        remaining = np.maximum((remaining + estimate.delta) * np.exp(shift) - estimate.delta, 0)
+        shift, low, high = correct(running, estimate, rows)
+        remaining = np.maximum((remaining + delta) * np.exp(shift) - delta, 0)
     else:
-        low, high = _offsets(running, estimate)
+        low, high = (offset[rows] for offset in _offsets(running, estimate))
     return Outlook(
-        row=first_row + running.row,
-        t=running.t,
-        share_done=running.work / np.maximum(running.size, 1),
+        row=first_row + running.row[rows],
+        t=running.t[rows],
+        share_done=(running.work / np.maximum(running.size, 1))[rows],
         remaining=remaining,
-        delta=estimate.delta,
+        delta=delta,
         low=low,
         high=high,
-        says=(estimate.ticks > 0) & running.known,
+        says=((estimate.ticks > 0) & running.known)[rows],
+    )
+
+
+def _as_said(outlook: Outlook, median: Floats, is_known: Bools) -> Outlook:
+    """The outlook with what was said before at the known rows: the finish on display there, without any slack."""
+    return replace(
+        outlook,
+        remaining=np.where(is_known, median, outlook.remaining),
+        low=np.where(is_known, 0.0, outlook.low),
+        high=np.where(is_known, 0.0, outlook.high),
+        says=np.where(is_known, ~np.isnan(median), outlook.says),
     )
 
 
@@ -227,14 +311,15 @@ def _hold(outlook: Outlook) -> Floats:
     """Seconds to the finish on display, which moves no further than to within 0.03 own widths of the newest one."""
     finish = outlook.t + outlook.remaining
     slack = _HOLD * (outlook.remaining + outlook.delta) * (outlook.low + outlook.high)
-    held = np.empty(len(finish))
+    seconds = np.full(len(finish), np.nan)
     shown: float | None = None
-    news = zip(finish.tolist(), slack.tolist(), outlook.says.tolist(), strict=True)
-    for i, (latest, inertia, is_said) in enumerate(news):
-        if shown is None or not is_said:
-            shown = latest if is_said else None
-        else:
-            shown = min(max(shown, latest - inertia), latest + inertia)
-        held[i] = latest if shown is None else shown
-    seconds: Floats = np.maximum(held - outlook.t, 0)
+    news = zip(outlook.t.tolist(), finish.tolist(), slack.tolist(), outlook.says.tolist(), strict=True)
+    for i, (t, latest, inertia, is_said) in enumerate(news):
+        if not is_said:
+            shown = None
+            continue
+        if shown is None:
+            shown = latest
+        seconds[i] = max(min(max(shown, latest - inertia), latest + inertia) - t, 0)
+        shown = t + seconds[i]  # what was said, so that a later call goes on from there
     return seconds

@@ -29,6 +29,7 @@ def summary(
     *,
     processed_includes_failed: IncludesFailed = "auto",
     now: datetime | str | None = None,
+    forecast: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Everything at once: status, times, counts, rates, failures, forecast and number of anomalies of each job.
 
@@ -42,6 +43,8 @@ def summary(
         The counting rule, see `counting`.
     now
         The present, with a zone: jobs that have not ended have run until then. None: until their last sample.
+    forecast
+        What `eta(samples)` returned, where it is at hand already; without it, `summary` computes it.
 
     Returns
     -------
@@ -66,7 +69,7 @@ def summary(
     Raises
     ------
     SchemaError
-        If the frame is no samples frame, or `now` has no zone.
+        If the frame is no samples frame, `now` has no zone, or `forecast` is none of these samples.
 
     Examples
     --------
@@ -90,12 +93,12 @@ def summary(
             columns[name] = pd.DatetimeIndex(columns[name].view("datetime64[ns]"), tz="UTC")
     columns["status"] = pd.array(columns["status"], dtype="string")
     anomalies = columns.pop("anomalies")
-    forecast = _forecast(arrays, columns["terminal"], processed_includes_failed)
+    said = _forecast(arrays, columns["terminal"], processed_includes_failed, forecast)
     return pd.DataFrame(
         {
             "job_id": pd.array(arrays.job_ids, dtype="string"),
             **columns,
-            **forecast,
+            **said,
             "anomalies": anomalies,
             **arrays.label(),
         }
@@ -151,15 +154,21 @@ def _block_summary(block: Arrays, includes_failed: Bools, until: int | None) -> 
     }
 
 
-def _forecast(arrays: Arrays, is_terminal: Bools, processed_includes_failed: IncludesFailed) -> pd.DataFrame:
+def _forecast(
+    arrays: Arrays,
+    is_terminal: Bools,
+    processed_includes_failed: IncludesFailed,
+    known: pd.DataFrame | None,
+) -> pd.DataFrame:
     """The forecast at each last sample; a job that has ended has none, and costs nothing if none learns from it."""
-    jobs = np.flatnonzero(~is_terminal | _is_lesson(arrays, is_terminal))
-    lengths = np.diff(arrays.edges)
-    rows = np.flatnonzero(np.isin(np.repeat(np.arange(len(lengths)), lengths), jobs))
-    samples = arrays.samples.iloc[rows if arrays.order is None else arrays.order[rows]]
-    last = np.cumsum(lengths[jobs]) - 1
-    forecast = eta(samples, processed_includes_failed=processed_includes_failed)[_FORECAST].iloc[last]
-    return forecast.set_axis(jobs).reindex(np.arange(len(is_terminal)))
+    if known is not None:
+        if not known.index.equals(arrays.samples.index) or not set(_FORECAST) <= set(known):
+            raise SchemaError("forecast: expected what eta(samples) returned, one row for each of the samples")
+        return known[_FORECAST].iloc[arrays.caller(arrays.last)].reset_index(drop=True)
+    row, learning = arrays.only(~is_terminal | _is_lesson(arrays, is_terminal))
+    forecast = eta(arrays.samples.iloc[arrays.caller(row)], processed_includes_failed=processed_includes_failed)
+    job = arrays.job[row[learning.last]]
+    return forecast[_FORECAST].iloc[learning.last].set_axis(job).reindex(np.arange(len(is_terminal)))
 
 
 def _is_lesson(arrays: Arrays, is_terminal: Bools) -> Bools:
