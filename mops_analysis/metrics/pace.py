@@ -37,53 +37,60 @@ class Pace:
     ----------
     log_pace
         Logarithm of the seconds per item.
+    origins
+        Where past forecasts were made, per share of `ORIGINS`.
     errors
         Mean error that this pace would have had as a forecast so far [logarithms], per origin.
     """
 
     log_pace: Floats
+    origins: tuple[Origin, ...]
     errors: tuple[Floats, ...]
 
 
 def find_pace(events: Events) -> Pace:
     """Mean log pace of the windows, weighted by (mean error of their forecasts so far + 0.02)^-4."""
-    origins = [find_origin(events, share) for share in ORIGINS]
-    untried = ~np.logical_or.reduce([_is_recent(events, origin.valid) for origin in origins])
+    origins = tuple(find_origin(events, share) for share in ORIGINS)
+    untried = ~np.logical_or.reduce([sum_recent(events, origin.valid) > 0 for origin in origins])
+    trials = {least: [Trials.of(events, origin, least) for origin in origins] for least in (1, 2)}
     weighted, weights = np.zeros(len(events.number)), np.zeros(len(events.number))
-    for start, exists in windows(events):
+    for start, least in windows(events):
         log_pace = log_pace_since(events, start)
-        errors = [past_error(events, origin, np.abs(origin.missed(log_pace)), exists[origin.at]) for origin in origins]
-        known = [~np.isnan(error) for error in errors]
-        tries = sum(known, np.zeros(len(weights)))
-        error = sum(map(np.nan_to_num, errors), np.zeros(len(weights))) / np.maximum(tries, 1)
-        square = (error + ERROR_FLOOR) ** 2
-        weight = np.where(exists & (untried | (tries > 0)), np.where(untried, 1.0, 1 / (square * square)), 0.0)
-        weighted += weight * log_pace
+        tried = sum(trial.known.astype(np.int64) for trial in trials[least])
+        error = sum(trial.mean(np.abs(trial.origin.missed(log_pace))) for trial in trials[least])
+        error /= np.maximum(tried, 1)
+        error += ERROR_FLOOR
+        error *= error
+        error *= error
+        weight = np.where(untried, 1.0, 1 / error)
+        weight[(events.number < least) | ~(untried | (tried > 0))] = 0.0
         weights += weight
+        weighted += np.multiply(weight, log_pace, out=weight)
     log_pace = weighted / np.where(weights > 0, weights, 1.0)
-    ticked = events.number > 0
-    past = (past_error(events, origin, np.abs(origin.missed(log_pace)), ticked[origin.at]) for origin in origins)
-    return Pace(log_pace, tuple(np.where(np.isnan(error), ERROR_UNKNOWN, error) for error in past))
+    errors = (trial.mean(np.abs(trial.origin.missed(log_pace)), unknown=ERROR_UNKNOWN) for trial in trials[1])
+    return Pace(log_pace, origins, tuple(errors))
 
 
-def windows(events: Events) -> Iterator[tuple[Ints, Bools]]:
-    """First event of each window that ends at each event, and where there is such a window."""
+def windows(events: Events) -> Iterator[tuple[Ints, int]]:
+    """First event of each window that ends at each event, and from how many ticks on there is such a window."""
     number, first, newest = events.number, events.first, np.arange(len(events.number))
-    ticked = number > 0
-    yield first, ticked
+    yield first, 1
     # Without the stretch before the first tick, which is often mere lead time.
-    yield np.where(number > 1, first + 1, first), number > 1
+    yield np.where(number > 1, first + 1, first), 2
     for ticks in _LAST_TICKS:
-        yield newest - np.minimum(ticks, number), ticked
+        yield newest - np.minimum(ticks, number), 1
     for share in _LAST_SHARES:
-        yield newest - np.minimum(np.maximum(-(-number // share), 2), number), ticked
+        yield newest - np.minimum(np.maximum(-(-number // share), 2), number), 1
 
 
 def log_pace_since(events: Events, start: Ints) -> Floats:
     """ln((tau - tau_start) / (U - U_start)) from each window's first event to its last; 0 for an empty window."""
     took = np.maximum(events.tau - events.tau[start], MIN_TICK_S)
     done = events.work - events.work[start]
-    return np.where(done > 0, np.log(took / np.maximum(done, 1)), 0.0)
+    took /= np.maximum(done, 1)
+    log_pace: Floats = np.log(took, out=took)
+    log_pace[done <= 0] = 0.0
+    return log_pace
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,8 @@ def find_origin(events: Events, share: tuple[int, int]) -> Origin:
     """The newest event by which no more than this share of the work was done, for each event."""
     work = events.work
     part, whole = share
-    bound = work // whole * part + work % whole * part // whole
+    wholes, rest = np.divmod(work, whole)
+    bound = wholes * part + rest * part // whole
     edges = np.append(np.flatnonzero(events.number == 0), len(work))
     at = np.empty(len(work), dtype=np.int64)
     for start, end in pairwise(edges.tolist()):
@@ -122,29 +130,59 @@ def find_origin(events: Events, share: tuple[int, int]) -> Origin:
     return Origin(at, valid, log_pace_since(events, at))
 
 
-def past_error(events: Events, origin: Origin, error: Floats, exists: Bools) -> Floats:
-    """Mean of these errors of past forecasts over the newer half of the job's events; NaN if untried."""
-    tried = origin.valid & exists
-    tries = sum_recent(events, tried.astype(np.int64))
-    # Sums of integers: a float sum would depend on what was summed before it, hence on other jobs.
-    total = sum_recent(events, np.rint(np.where(tried, error, 0.0) * 2.0**32).astype(np.int64))
-    return np.where(tries > 0, total / 2.0**32 / np.maximum(tries, 1), np.nan)
+@dataclass(frozen=True)
+class Trials:
+    """The past forecasts that the newer half of a job's events has proved, for each event.
+
+    Attributes
+    ----------
+    events, origin
+        The events, and where their forecasts were made.
+    tried
+        Whether the event proves a forecast.
+    tries
+        How many of the newer half do.
+    """
+
+    events: Events
+    origin: Origin
+    tried: Bools
+    tries: Ints
+
+    @classmethod
+    def of(cls, events: Events, origin: Origin, least: int = 1) -> Trials:
+        """The forecasts of a window that exists from so many ticks on."""
+        tried = origin.valid & (events.number[origin.at] >= least)
+        return cls(events, origin, tried, sum_recent(events, tried))
+
+    @property
+    def known(self) -> Bools:
+        """Whether there were any."""
+        return self.tries > 0
+
+    def mean(self, error: Floats, *, unknown: float = 0.0) -> Floats:
+        """Mean of these errors, one for each event that proves a forecast."""
+        # Sums of integers: a float sum would depend on what was summed before it, hence on other jobs.
+        parts = np.where(self.tried, error, 0.0)
+        parts *= 2.0**32
+        total = sum_recent(self.events, np.rint(parts, out=parts).astype(np.int64))
+        mean = total / 2.0**32
+        mean /= np.maximum(self.tries, 1)
+        if unknown:
+            mean[~self.known] = unknown
+        return mean
 
 
-def _is_recent(events: Events, valid: Bools) -> Bools:
-    return sum_recent(events, valid.astype(np.int64)) > 0
-
-
-def sum_recent(events: Events, values: Ints) -> Ints:
+def sum_recent(events: Events, values: Ints | Bools) -> Ints:
     """Sum over the newer half of the job's events: the newest ceil(m / 2) + 1 of the m + 1."""
     return sum_newest(values, -(-events.number // 2) + 1)
 
 
-def sum_newest(values: Ints, count: Ints) -> Ints:
+def sum_newest(values: Ints | Bools, count: Ints) -> Ints:
     """Sum over the newest `count` values up to each one."""
-    sums = np.concatenate([[0], np.cumsum(values)])
-    newest = np.arange(1, len(values) + 1)
-    recent: Ints = sums[newest] - sums[newest - count]
+    sums = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=sums[1:])
+    recent: Ints = sums[1:] - sums[np.arange(1, len(values) + 1) - count]
     return recent
 
 
@@ -159,8 +197,10 @@ class Estimate:
     ----------
     events
         The ticks that it stands on.
-    log_pace
-        Logarithm of the seconds per item, per event.
+    pace
+        What they tell about the pace.
+    gap_variance
+        Variance of the logarithm of the time between ticks, per event.
     gap
         Seconds that a tick is expected to take.
     age
@@ -178,7 +218,8 @@ class Estimate:
     """
 
     events: Events
-    log_pace: Floats
+    pace: Pace
+    gap_variance: Floats
     gap: Floats
     age: Floats
     remaining: Floats
@@ -202,11 +243,13 @@ def estimate_remaining(running: Running) -> Estimate:
     gap = seconds_per_item * advance
     age = running.t - events.tau[newest]
     growth = np.clip(growth_of_total(running, 8), 0, 1)
-    credit = _regularity(events)[newest] * np.minimum(age, gap)
+    gap_variance = log_variance(events, np.diff(events.tau, prepend=0.0))
+    credit = regularity(events, gap_variance)[newest] * np.minimum(age, gap)
     left = np.maximum(seconds_per_item * running.work_left * (1 + growth) - credit, 0)
     return Estimate(
         events=events,
-        log_pace=pace.log_pace,
+        pace=pace,
+        gap_variance=gap_variance,
         gap=gap,
         age=age,
         remaining=left + np.maximum(age - 2 * gap, 0),
@@ -234,10 +277,9 @@ def growth_of_total(running: Running, parts: int) -> Floats:
     return growth
 
 
-def _regularity(events: Events) -> Floats:
+def regularity(events: Events, gap_variance: Floats) -> Floats:
     """1 for ticks at equal distances, falling to 0 where their logarithm spreads by 0.5, over the newer half."""
-    variance = log_variance(events, np.diff(events.tau, prepend=0.0))
-    return np.where(events.number > 0, np.clip(1 - variance / 0.25, 0, 1), 0.0)
+    return np.where(events.number > 0, np.clip(1 - gap_variance / 0.25, 0, 1), 0.0)
 
 
 def log_variance(events: Events, values: Floats) -> Floats:
