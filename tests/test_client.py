@@ -177,7 +177,11 @@ FAULTS: dict[str, tuple[Behaviour, str, int | None, int]] = {
     "RST in the body": (raw(head(length=500) + b'{"job_id"', then="reset"), "connection", None, 1),
     "short body": (raw(head(length=500) + b'{"job_id"'), "connection", None, 1),
     "short body, valid JSON": (raw(lambda job: head(length=500) + body_of(job)), "connection", None, 1),
-    "cut in the headers": (raw(b"HTTP/1.1 200 OK\r\nContent-Le"), "not_json", 200, 1),
+    "cut in the status line": (raw(b"HTTP/1.1 200"), "connection", None, 1),
+    "cut after the status line": (raw(b"HTTP/1.1 200 OK\r\n"), "connection", None, 1),
+    "cut in a header": (raw(b"HTTP/1.1 200 OK\r\nContent-Le"), "connection", None, 1),
+    "cut after a header": (raw(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n"), "connection", None, 1),
+    "RST in the headers": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n", then="reset"), "connection", None, 1),
     "cut chunk": (raw(head(200, "Transfer-Encoding: chunked") + b"50\r\n{}"), "connection", None, 1),
     "last chunk missing": (
         raw(lambda job: head(200, "Transfer-Encoding: chunked") + chunked(body_of(job))[:-5]),

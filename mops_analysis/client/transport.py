@@ -143,14 +143,34 @@ def _connect(host: str, port: int) -> socket.socket:
     raise failed
 
 
+class _Head:
+    # What http.client reads a reply's head from; remembers the newest line.
+    def __init__(self, file: Any) -> None:
+        self.close = file.close
+        self.line = b""
+        self._file = file
+
+    def readline(self, limit: int) -> bytes:
+        self.line = self._file.readline(limit)
+        return self.line
+
+
 class _FinalResponse(http.client.HTTPResponse):
     # RFC 9110, 15.2: interim replies (103 Early Hints) come before the final one. http.client skips 100 alone, takes
-    # the next for the final one, and every later reply would answer the request before.
+    # the next for the final one, and every later reply would answer the request before. It also takes the end of the
+    # connection for the end of the headers.
     def begin(self, **limits: Any) -> None:  # newer Pythons pass a limit of headers
-        super().begin(**limits)
-        while 102 <= self.status <= 199:
-            self.headers = self.msg = None  # type: ignore[assignment]  # what makes begin() read on
+        file = self.fp
+        self.fp = head = _Head(file)  # type: ignore[assignment]
+        try:
             super().begin(**limits)
+            while 102 <= self.status <= 199:
+                self.headers = self.msg = None  # type: ignore[assignment]  # what makes begin() read on
+                super().begin(**limits)
+        finally:
+            self.fp = file if self.fp is head else self.fp  # type: ignore[comparison-overlap]
+        if head.line.strip(b"\r\n") or not head.line:
+            raise http.client.RemoteDisconnected("the connection ended within the reply's headers")
 
 
 class _Connection(HTTPConnection):
