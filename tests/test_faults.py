@@ -164,11 +164,11 @@ def test_a_stale_connection_loses_no_sample(store):
 
 # ---------------------------------------------------------------- manners
 
-DEAD = {"429": reply(429), "503": reply(503), "RST": reset}
+DEAD = {"429": reply(429), "503": reply(503), "RST": reset, "hang": hang()}
 
 
 def test_a_dead_service_is_asked_rarely(tmp_path):
-    """429, 503, RST and nobody listening, for ever, at 0.2 s: at most 16 requests in 4 s, for one job and for six."""
+    """Dead in any way, at 0.2 s: at most 16 requests in 4 s (22 in 10 s), for one job as for two hundred."""
 
     def watch(name, jobs, url):
         path = tmp_path / f"{name}-{jobs}.db"
@@ -180,11 +180,36 @@ def test_a_dead_service_is_asked_rarely(tmp_path):
 
     with FaultyServer(lambda job_id, _: DEAD[job_id.split("-")[0]]) as server, refused() as nobody:
         urls = dict.fromkeys(DEAD, server.url) | {"refused": nobody}
-        cases = [(name, jobs, url) for name, url in urls.items() for jobs in (1, 6)]
+        cases = [(name, jobs, url) for name, url in urls.items() for jobs in (1, 6, 40, 200)]
         with ThreadPoolExecutor(len(cases)) as pool:
-            polls = list(pool.map(watch, *zip(*cases, strict=True)))
-        assert all(3 <= count <= 16 for count in polls), polls
-        assert len(server.requests) == sum(polls[:6])
+            polls = dict(zip(cases, pool.map(watch, *zip(*cases, strict=True)), strict=True))
+        for (name, jobs, url), count in polls.items():
+            asked = [request for request in server.requests if request.job_id.startswith(f"{name}-{jobs}-")]
+            requests = len(asked) if url == server.url else count
+            assert min(jobs, 3) <= requests <= 16, (name, jobs, requests)
+            assert count == (requests if name != "hang" else 0)
+
+
+def test_a_service_that_dies_under_way_is_asked_rarely(tmp_path):
+    """Forty jobs at 0.2 s, all fine; then the service dies, in any way: some twenty requests in the next 4 s."""
+    dead = threading.Event()
+
+    def answer(job_id, _):
+        return DEAD[job_id.split("-")[0]] if dead.is_set() else sample()
+
+    with FaultyServer(answer) as server, contextlib.ExitStack() as stack:
+        jobs = {name: [f"{name}-{n}" for n in range(40)] for name in DEAD}
+        for name, job_ids in jobs.items():
+            store = stack.enter_context(SampleStore(tmp_path / f"{name}.db"))
+            client = stack.enter_context(mops.JobStatusClient(base_url=server.url))
+            stack.enter_context(mops.Sampler(client, store, interval_s=0.2)).start(job_ids)
+        wait_for(lambda: all(len(server.of(job)) >= 2 for job_ids in jobs.values() for job in job_ids))
+        dead.set()
+        died_at = time.monotonic()
+        time.sleep(4)
+        for name in DEAD:
+            asked = [r for r in server.requests if r.job_id.startswith(name) and r.at > died_at]
+            assert 8 <= len(asked) <= 40, (name, len(asked))  # 800 without a brake
 
 
 def in_a_second(offset_s=0.0):

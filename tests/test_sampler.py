@@ -262,6 +262,34 @@ def test_stop_ends_a_hanging_request(store):
     assert len(store.read_polls()) == 0
 
 
+def test_a_stop_loses_no_reply_that_comes_at_once(store):
+    """Replies that are under way when it stops, and come within its patience, are in the store; the jobs are free."""
+    outcomes = []
+    for word, kind in (("in_progress", "stopped"), ("completed", "ended")):
+        sampler = make(lambda job_id, _, word=word: time.sleep(0.1) or status(job_id, word, 3), store)
+        sampler.start([f"{kind}-{n}" for n in range(3)])
+        while len(sampler.client.times) < 3:
+            time.sleep(0.005)
+        sampler.stop()
+        outcomes += [(row.outcome, row.polls, row.status.processed_items) for row in sampler.outcomes()]
+        store.claim(sampler.client.times)
+        store.release(sampler.client.times)
+    assert outcomes == [("stopped", 1, 3)] * 3 + [("ended", 1, 3)] * 3
+    assert store.read_samples()["processed_items"].tolist() == [3] * 6
+
+
+def test_a_job_that_was_removed_gets_no_further_row(store):
+    """The reply to a poll that is under way when its job is removed is dropped: the job may be another's by now."""
+    sampler = make(lambda job_id, _: time.sleep(0.1) or status(job_id), store)
+    sampler.start(["a", "b"])
+    while len(sampler.client.times) < 2:
+        time.sleep(0.005)
+    sampler.remove("a")
+    time.sleep(0.2)
+    sampler.stop()
+    assert set(store.read_polls()["job_id"]) == {"b"}
+
+
 def test_a_second_start_takes_the_jobs_over(store):
     """A notebook cell that is run again leaves one sampler: the new one takes the jobs of the old one."""
     old = make(lambda job_id, n: status(job_id), store)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from mops_analysis.client import check_job_id
-from mops_analysis.errors import ConfigurationError, PollError
+from mops_analysis.errors import PERMANENT_FAULTS, ConfigurationError, PollError
 from mops_analysis.sampler import schedule
 from mops_analysis.sampler.outcome import Outcome, to_frame, warn_of_unknown
 from mops_analysis.sampler.queue import PollQueue, Watch
@@ -123,6 +123,7 @@ class Sampler:
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._has_leader = False
+        self._has_broken_off = False  # polls that were under way when it stopped
         self._error: BaseException | None = None
         self._timer: threading.Timer | None = None
         self._unknown: dict[str, str] = {}  # statuses that we do not know, with the first job that had each
@@ -270,11 +271,11 @@ class Sampler:
             self.start(new)
 
     def remove(self, job_ids: str | Iterable[str]) -> None:
-        """Stop sampling these jobs; the others go on. Jobs that are not sampled are ignored."""
-        self._end("stopped", [job_ids] if isinstance(job_ids, str) else job_ids)
+        """Stop sampling these jobs, whose polls under way are dropped; the others go on. Unknown jobs are ignored."""
+        self._end("stopped", [job_ids] if isinstance(job_ids, str) else job_ids, drop=True)
 
     def stop(self) -> None:
-        """Stop sampling, within a second; replies still under way are not waited for. May be repeated."""
+        """Stop sampling, within a second; polls that take longer are broken off, and leave no row. May be repeated."""
         self._end_all("stopped", self._stopping)
         self._join()
         atexit.unregister(self.stop)
@@ -348,8 +349,9 @@ class Sampler:
         if not self._has_leader:
             self._new_leader.notify()
 
-    def _end(self, outcome: str, job_ids: Iterable[str]) -> None:
-        # The outcome is for those that run; the store is told, and the workers are when it was the last one.
+    def _end(self, outcome: str, job_ids: Iterable[str], *, drop: bool = False) -> None:
+        # The outcome is for those that run; the store is told, and the workers are when it was the last one. A job
+        # whose poll is under way stays ours until that is in the store, unless it is dropped.
         with self._lock:
             ended = [self._watches[job_id] for job_id in job_ids if job_id in self._watches]
             for watch in ended:
@@ -358,9 +360,13 @@ class Sampler:
                 self._stopping.set()
                 self._new_leader.notify_all()
                 self._sooner.notify_all()
-            claimed = [watch for watch in ended if watch.is_claimed]
-        # Noted after it was done: an interrupt in between leaves it to the next one who asks.
+            released = [watch for watch in ended if drop or not watch.is_polling]
+        self._release(released)
+
+    def _release(self, watches: Iterable[Watch]) -> None:
+        claimed = [watch for watch in watches if watch.is_claimed]
         self.store.release([watch.job_id for watch in claimed])
+        # Noted after it was done: an interrupt in between leaves it to the next one who asks.
         for watch in claimed:
             watch.is_claimed = False
 
@@ -372,9 +378,11 @@ class Sampler:
         if self._timer is not None:
             self._timer.cancel()
         if not _joined(self._threads):
-            self.client.interrupt()  # replies still under way
+            self._has_broken_off = True
+            self.client.interrupt()  # polls still under way
             _joined(self._threads)
         self._threads = []
+        self._release(self._watches.values())
 
     # -- the workers' side ----------------------------------------------------------------------------------------
 
@@ -386,10 +394,10 @@ class Sampler:
     def _work(self, stopping: threading.Event) -> None:
         try:
             while (watch := self._next(stopping)) is not None:
-                self._poll(watch, stopping)
+                self._poll(watch)
         except BaseException as error:  # noqa: BLE001  a thread has no caller: `watch` and `error` pass it on
             self._error = self._error or error
-            self._end("stopped", list(self._watches))
+            self._end("stopped", list(self._watches), drop=True)
 
     def _next(self, stopping: threading.Event) -> Watch | None:
         # One idle worker, the leader, waits for the job that is due next; the others wait to become the leader.
@@ -428,7 +436,7 @@ class Sampler:
         elif self._queue.next_due() < math.inf and len(self._threads) < self.workers:
             self._start_worker()
 
-    def _poll(self, watch: Watch, stopping: threading.Event) -> None:
+    def _poll(self, watch: Watch) -> None:
         started = time.monotonic()
         status: JobStatus | None = None
         fault: PollError | None = None
@@ -446,10 +454,10 @@ class Sampler:
             detail=None if fault is None else fault.detail,
             status=status,
         )
-        if stopping.is_set() or watch.outcome != "running":
-            return
-        self.store.append(poll)
-        self._settle(watch, poll, None if fault is None else fault.retry_after_s)
+        was_broken_off = self._has_broken_off and poll.outcome == "connection"  # by us: nobody knows how it would end
+        if watch.is_claimed and not was_broken_off:
+            self.store.append(poll)
+            self._settle(watch, poll, None if fault is None else fault.retry_after_s)
 
     def _settle(self, watch: Watch, poll: Poll, retry_after_s: float | None) -> None:
         # What one poll means for its job's next one, and for the others.
@@ -465,7 +473,6 @@ class Sampler:
                 if word not in KNOWN_STATUSES and len(self._unknown) < _MOST_UNKNOWN:
                     self._unknown.setdefault(word, watch.job_id)
                 watch.failures_in_a_row = 0
-                self._queue.note_sample(now, self.interval_s)
                 watch.due = schedule.next_poll(watch.due, now, self.interval_s)
             else:
                 watch.detail = poll.detail
@@ -474,8 +481,9 @@ class Sampler:
                 watch.due = schedule.poll_after_fault(
                     now, self.interval_s, watch.failures_in_a_row, retry_after_s, self._rng
                 )
-                if watch.failures_in_a_row > 1:
-                    self._queue.note_failed_retry(now, self.interval_s)
+            is_answer = poll.status is not None or poll.outcome in PERMANENT_FAULTS
+            if is_answer and self._queue.note_answer(now, self.interval_s, poll.latency_s):
+                self._sooner.notify()
             outcome = schedule.verdict(
                 poll,
                 failures=watch.failures_in_a_row,
@@ -483,12 +491,13 @@ class Sampler:
                 stop_at_review=self.stop_at_review,
                 max_failures=self.max_failures,
             )
-            if outcome is None and watch.outcome == "running":
+            watch.outcome = outcome or watch.outcome
+            if watch.outcome == "running":
                 self._push(watch)
+                return
+        self._end(watch.outcome, [watch.job_id])
         if outcome == "auth":  # the credential is the same for all
             self._end("auth", list(self._watches))
-        elif outcome is not None:
-            self._end(outcome, [watch.job_id])
 
 
 def _joined(threads: list[threading.Thread]) -> bool:

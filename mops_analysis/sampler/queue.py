@@ -1,4 +1,4 @@
-"""Which job is polled next: the jobs by the time they are due, and the service's rest when it only fails.
+"""Which job is polled next: the jobs by the time they are due, and the rests of a service that does not answer.
 
 Times are seconds on a monotonic clock, given by the caller, who also holds the lock.
 """
@@ -49,17 +49,27 @@ class Watch:
 class PollQueue:
     """The jobs that wait for their next poll.
 
-    While jobs whose last poll failed are asked again and fail again, and no poll of any job succeeds, the service is
-    given longer and longer rests. A rest holds up failing jobs, never the others: so nobody suffers from a broken job,
-    and a dead service is asked once about each job, and then about one job after another.
+    Where the service gives no answer, neither a sample nor word that a job is gone, it is asked ever more rarely:
+
+    - Failing jobs, whose last poll gave no sample, wait for one another, longer and longer. They hold up nobody else.
+    - Where eight others in a row were asked and no answer has come in the time that one takes, the service itself is in
+      doubt, as it is before its first answer. Then all jobs wait for one another, until the next answer; after it they
+      come back one by one.
+
+    So nobody suffers from a few broken jobs, and a dead service gets few requests, however many jobs there are.
     """
 
     rng: random.Random
     _jobs: list[tuple[float, int, Watch]] = field(default_factory=list)
     _failing: list[tuple[float, int, Watch]] = field(default_factory=list)
     _tie: Iterator[int] = field(default_factory=itertools.count)
-    _retries_in_a_row: int = 0
-    _rests_until: float = -math.inf
+    # Polls begun since the last answer: of jobs that are not known to fail; of failing ones, and of any while in doubt.
+    _asked: int = 0
+    _retries: int = 0
+    _answer_by: float = -math.inf
+    _in_doubt_since: float = math.inf
+    _jobs_from: float = -math.inf
+    _failing_from: float = -math.inf
     _not_before: float = -math.inf
 
     def push(self, watch: Watch) -> bool:
@@ -70,7 +80,7 @@ class PollQueue:
 
     def due(self, watch: Watch) -> float:
         """Return when this job will be polled, if no other one holds it up."""
-        return max(watch.due, self._rests_until) if watch.fault else watch.due
+        return max(watch.due, self._failing_from if watch.fault else self._jobs_from)
 
     def next_due(self) -> float:
         """Return when the next job is to be polled; infinity if there is none."""
@@ -78,33 +88,50 @@ class PollQueue:
         return max(due, self._not_before)
 
     def pop(self, now: float, interval_s: float, max_requests_per_s: float | None) -> Watch:
-        """Take the next job out, to be polled now."""
+        """Take the next job out: to be polled now, if its watch has not ended."""
         queues = [queue for queue in (self._jobs, self._failing) if queue]
         watch = heapq.heappop(min(queues, key=lambda queue: self.due(queue[0][2])))[2]
-        if watch.fault:
-            self._rest(now, interval_s)  # the others wait for what this one finds
-        if max_requests_per_s is not None:
-            self._not_before = max(self._not_before, now) + 1 / max_requests_per_s
+        if watch.outcome == "running":
+            self._note_request(watch, now, interval_s)
+            if max_requests_per_s is not None:
+                self._not_before = max(self._not_before, now) + 1 / max_requests_per_s
         return watch
 
-    def note_failed_retry(self, now: float, interval_s: float) -> None:
-        """Note that a poll failed, of a job whose last one had failed already."""
-        self._retries_in_a_row += 1
-        self._rest(now, interval_s)
+    def note_answer(self, now: float, interval_s: float, latency_s: float) -> bool:
+        """Note that the service knew a job; return whether other jobs are due earlier for it.
 
-    def note_sample(self, now: float, interval_s: float) -> None:
-        """Note that a poll succeeded: a rest ends, and those that waited for its end come back one by one."""
-        has_rested = self._retries_in_a_row >= schedule.PATIENCE
-        self._retries_in_a_row = 0
-        if has_rested:
-            self._rests_until = -math.inf
-            waiting = [watch for due, _, watch in self._failing if due <= now]
-            times = schedule.first_polls(len(waiting), now, interval_s, self.rng)
-            for watch, due in zip(waiting, times, strict=True):
-                watch.due = due
-            self._failing = [(watch.due, tie, watch) for _, tie, watch in self._failing]
-            heapq.heapify(self._failing)
+        Every rest ends, and those that waited for its end come back one by one.
+        """
+        has_rested, held_s = self._retries >= schedule.PATIENCE, now - self._in_doubt_since
+        self._asked = self._retries = 0
+        self._answer_by = schedule.answer_by(now, interval_s, latency_s)
+        if not has_rested:
+            return False
+        self._in_doubt_since = math.inf
+        self._jobs_from = self._failing_from = -math.inf
+        self._spread(self._failing, now, interval_s)
+        if held_s >= 0:
+            self._spread(self._jobs, now, min(interval_s, held_s))
+        return True
 
-    def _rest(self, now: float, interval_s: float) -> None:
-        rest = schedule.service_rest(self._retries_in_a_row, interval_s, self.rng)
-        self._rests_until = max(self._rests_until, now + rest)
+    def _note_request(self, watch: Watch, now: float, interval_s: float) -> None:
+        if not watch.fault:
+            self._asked += 1
+            if self._asked >= schedule.MOST_UNANSWERED and self._answer_by < now < self._in_doubt_since:
+                self._in_doubt_since = now
+                self._retries = max(self._retries, schedule.PATIENCE - 1)
+        is_in_doubt = self._in_doubt_since <= now
+        if watch.fault or is_in_doubt:
+            self._retries += 1
+            rest = schedule.service_rest(self._retries, interval_s, self.rng)
+            self._failing_from = max(self._failing_from, now + rest)  # the others wait for what this one finds
+            if is_in_doubt:
+                self._jobs_from = now + min(rest, schedule.LONGEST_HOLD * interval_s)
+
+    def _spread(self, queue: list[tuple[float, int, Watch]], now: float, within_s: float) -> None:
+        waiting = sorted(entry for entry in queue if entry[0] <= now)
+        times = schedule.first_polls(len(waiting), now, within_s, self.rng)
+        for (_, _, watch), due in zip(waiting, times, strict=True):
+            watch.due = due
+        queue[:] = [(watch.due, tie, watch) for _, tie, watch in queue]
+        heapq.heapify(queue)

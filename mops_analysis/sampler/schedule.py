@@ -20,8 +20,14 @@ LONGEST_BACKOFF_S = 60.0
 #: A service that asks for a longer wait than this [s] is not waited for: the job is given up.
 LONGEST_RETRY_AFTER_S = 3600.0
 
-#: After this many failed retries in a row, over all jobs, failing jobs are asked about more and more rarely.
+#: From so many retries in a row without an answer, over all jobs, failing jobs are asked about more and more rarely.
 PATIENCE = 3
+
+#: So many jobs that are not known to fail are asked in a row without an answer before the service itself is in doubt.
+MOST_UNANSWERED = 8
+
+#: Such jobs wait for a service in doubt no longer than so many intervals at a time.
+LONGEST_HOLD = 6
 
 
 def first_polls(jobs: int, now: float, interval_s: float, rng: random.Random) -> Sequence[float]:
@@ -51,11 +57,16 @@ def poll_after_fault(
 
 
 def service_rest(retries: int, interval_s: float, rng: random.Random) -> float:
-    """Return how long no failing job is asked about, after so many failed retries in a row over all jobs [s]."""
+    """Return how long no failing job is asked about, after so many retries in a row without an answer [s]."""
     if retries < PATIENCE:
         return 0.0
     longest = min(LONGEST_BACKOFF_S, interval_s * 2.0 ** min(retries - PATIENCE, 32))
     return rng.uniform(longest / 2, longest)
+
+
+def answer_by(now: float, interval_s: float, latency_s: float) -> float:
+    """Return until when another answer should have come: twice the time that this one took, and a little more."""
+    return now + 2.0 * latency_s + interval_s / 20.0
 
 
 def verdict(
