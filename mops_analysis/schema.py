@@ -165,24 +165,21 @@ class JobStatus:
         Raises
         ------
         ReplyError
-            Kind "schema": not an object, a field missing or of the wrong type (a boolean is no integer), an integer
-            beyond 64 bits, a percentage that is not finite, text that is no Unicode, or another job's id.
+            Kind "schema": not an object, a field missing or of the wrong type (a boolean is no integer, 50.0 is one),
+            an integer beyond 64 bits, a percentage that is not finite, text that is no Unicode, or another job's id.
         """
         if not isinstance(reply, Mapping):
             raise _contract_error(f"expected a JSON object, got {_json_type(reply)}", job_id)
         for name in ("job_id", "status"):
             _check_text(reply, name, job_id)
-        for name in _COUNTS:
-            _check_count(reply, name, job_id)
+        counts = {name: _count(reply, name, job_id) for name in _COUNTS}
         if reply["job_id"] != job_id:
             raise _contract_error("the reply is about another job than the one asked for", job_id)
         return cls(
             job_id=job_id,
             status=reply["status"],
             progress_percentage=_percentage(reply, job_id),
-            processed_items=reply["processed_items"],
-            total_items=reply["total_items"],
-            failed_items=reply["failed_items"],
+            **counts,
         )
 
 
@@ -298,12 +295,16 @@ def _check_text(reply: Mapping[str, Any], name: str, job_id: str) -> None:
         raise _contract_error(f"field {name!r}: a lone surrogate is no Unicode text", job_id)
 
 
-def _check_count(reply: Mapping[str, Any], name: str, job_id: str) -> None:
+def _count(reply: Mapping[str, Any], name: str, job_id: str) -> int:
     value = _field(reply, name, job_id)
+    # JSON Schema counts 50.0 among the integers. Beyond 2**53 a decimal point may have cost some digits.
+    if type(value) is float and value.is_integer() and abs(value) <= 2**53:
+        value = int(value)
     if type(value) is not int:
         raise _contract_error(f"field {name!r}: expected an integer, got {_json_type(value)}", job_id)
     if value not in _INT64:
         raise _contract_error(f"field {name!r}: the integer does not fit 64 bits", job_id)
+    return value
 
 
 def _percentage(reply: Mapping[str, Any], job_id: str) -> float:

@@ -204,7 +204,7 @@ class FaultyServer:
     script
         The behaviours, as above.
     tls
-        Speak TLS with this context.
+        Speak TLS with this context; may be changed, for connections to come.
     on_connect
         Runs before anything else on a new connection; the connection goes on if it returns true.
     prefix
@@ -227,7 +227,8 @@ class FaultyServer:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._sockets: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = _bound(0)
+        self._listener.listen(128)
         self.port = self._listener.getsockname()[1]
         self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{self.prefix}"
 
@@ -237,14 +238,27 @@ class FaultyServer:
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
+        self._cut()
+        for thread in self._threads:
+            thread.join(5)
+        self._listener.close()
+
+    @contextlib.contextmanager
+    def down(self) -> Iterator[None]:
+        """Cut every connection and refuse new ones; at the end of the block, listen again at the same address."""
+        self._cut()
+        self._listener.close()
+        self._listener = _bound(self.port)
+        yield
+        self._listener.listen(128)
+        self._start(self._accept)
+
+    def _cut(self) -> None:
         with self._lock:
             open_sockets = list(self._sockets)
         for sock in [self._listener, *open_sockets]:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(5)
-        self._listener.close()
 
     @property
     def open_connections(self) -> int:
@@ -315,6 +329,13 @@ class FaultyServer:
             return self.script(request.job_id, number)
         behaviours = self.script.get(request.job_id, sample())
         return behaviours if callable(behaviours) else behaviours[min(number, len(behaviours) - 1)]
+
+
+def _bound(port: int) -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", port))
+    return sock
 
 
 @contextlib.contextmanager
