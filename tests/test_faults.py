@@ -1,7 +1,7 @@
 """Every fault of the table, end to end: faulty server, real client, sampler, store, and `mops watch` in processes.
 
 A row of the table below is one fault as it befalls a running job: sample, fault, sample, end. Each is run alone, in a
-sampler and a store of its own, and all of them in one sampler beside healthy jobs.
+sampler and a store of its own, and beside healthy jobs. What befalls a whole service has tables of its own.
 """
 
 import contextlib
@@ -10,18 +10,35 @@ import os
 import resource
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from faulty_server import FaultyServer, black_hole, close, hang, head, refused, reply, reset, sample, trickle
-from test_client import FAULTS, ODD_VALUES, SAMPLES, fields
+import trustme
+from faulty_server import (
+    FaultyServer,
+    black_hole,
+    body_of,
+    close,
+    hang,
+    head,
+    raw,
+    refused,
+    reply,
+    reset,
+    sample,
+    trickle,
+)
+from test_client import FAULTS, ODD_VALUES, SAMPLES, TOKEN, fields
 
 import mops_analysis as mops
 from mops_analysis.cli.watch import _exit_code
@@ -86,22 +103,205 @@ def longest_gap(server, job_id):
     return max(b.at - a.at for a, b in pairwise(server.of(job_id)))
 
 
-def test_all_faults_beside_healthy_jobs(tmp_path):
-    """All faults but 401 at once in one sampler: each ends as it does alone; three healthy jobs keep their cadence."""
-    names = [name for name in FAULTS if name != "401"]
-    script = {name: story(name)[0] for name in names}
-    healthy = ["healthy-1", "healthy-2", "healthy-3"]
-    script |= {job_id: [*[sample(processed_items=n) for n in range(12)], end()] for job_id in healthy}
-    with FaultyServer(script) as server, SampleStore(tmp_path / "samples.db") as store, clients(server) as client:
-        sampler = mops.Sampler(client, store, interval_s=0.4)
-        sampler.watch([*names, *healthy], timeout_s=30, progress=False)
-        for row in sampler.outcomes():
-            if row.job_id in names:
-                check(row.job_id, row.job_id, row, store, server)
-            else:
-                assert (row.outcome, row.polls, row.failures) == ("ended", 13, 0)
-                assert store.read_samples(row.job_id)["processed_items"].tolist() == [*range(12), 9]
-                assert longest_gap(server, row.job_id) < 1.2
+#: A job that counts up and ends with its 13th poll.
+HEALTHY = [*[sample(processed_items=n) for n in range(12)], end()]
+
+
+def check_healthy(rows, store, server):
+    """Healthy jobs: not a fault, every sample that was served, and no gap in the cadence."""
+    for row in rows:
+        assert (row.outcome, row.polls, row.failures) == ("ended", 13, 0), row
+        assert store.read_samples(row.job_id)["processed_items"].tolist() == [*range(12), 9]
+        assert longest_gap(server, row.job_id) < 1.2
+
+
+def test_each_fault_beside_healthy_jobs(tmp_path):
+    """Four faults and three healthy jobs to a sampler: each fault ends as it does alone, the others notice nothing."""
+    groups = [[name for name in FAULTS if name != "401"][at::26] for at in range(26)]
+    script = {name: story(name)[0] for name in FAULTS}
+    script |= {f"healthy-{at}-{n}": HEALTHY for at in range(26) for n in range(3)}
+    with FaultyServer(script) as server, ThreadPoolExecutor(13) as pool:
+
+        def watch(at):
+            healthy = [f"healthy-{at}-{n}" for n in range(3)]
+            with SampleStore(tmp_path / f"{at}.db") as store, clients(server) as client:
+                sampler = mops.Sampler(client, store, interval_s=0.4)
+                sampler.watch([*groups[at], *healthy], timeout_s=30, progress=False)
+                rows = sampler.outcomes()
+                for row in rows[:-3]:
+                    check(row.job_id, row.job_id, row, store, server)
+                check_healthy(rows[-3:], store, server)
+
+        list(pool.map(watch, range(26)))
+
+
+def redirects(sink):
+    """Every place that a redirect may lead to; `sink` is another server."""
+    places = {
+        "host and port": f"{sink.url}/api/jobs/job-1/status",
+        "//host": f"//127.0.0.1:{sink.port}/x",
+        "userinfo": f"http://user:pw@127.0.0.1:{sink.port}/",
+        "login page": f"{sink.url}/login?next=%2Fapi",
+        "loop": "/api/jobs/loop/status",
+        "other job": "/api/jobs/healthy-0/status",
+        "file": "file:///etc/passwd",
+        "empty": "",
+        "bad address": "http://[bad",
+        "no such host": "https://no-such-host.invalid/",
+    }
+    return {
+        name: reply((301, 302, 303, 307, 308)[n % 5], b"", f"Location: {place}")
+        for n, (name, place) in enumerate(places.items())
+    }
+
+
+def test_redirects_reach_nobody_beside_healthy_jobs(store):
+    """Wherever it leads, a redirect is a row of its kind; nobody else gets a connection, no job a further request."""
+    with FaultyServer() as sink:
+        script = {name: [sample(), answer, sample(), end()] for name, answer in redirects(sink).items()}
+        healthy = [f"healthy-{n}" for n in range(3)]
+        names = list(script)
+        with FaultyServer(script | dict.fromkeys(healthy, HEALTHY)) as server, clients(server, token=TOKEN) as client:
+            sampler = mops.Sampler(client, store, interval_s=0.4)
+            sampler.watch([*names[:5], *healthy, *names[5:]], timeout_s=20, progress=False)
+            rows = {row.job_id: row for row in sampler.outcomes()}
+            check_healthy([rows[job_id] for job_id in healthy], store, server)
+            for name in names:
+                assert (rows[name].outcome, len(server.of(name))) == ("ended", 4), name
+                assert store.read_polls(name)["outcome"].tolist() == ["ok", "redirect", "ok", "ok"], name
+            assert {request.job_id for request in server.requests} == rows.keys()
+        assert sink.connections == 0
+    assert not store.read_polls()["detail"].str.contains("pw").any()
+
+
+def certificates(folder):
+    """A file with an authority, its good context for a server, and by name those that it does not vouch for."""
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    leaves = {
+        "good": authority.issue_cert("127.0.0.1"),
+        "of a stranger": stranger.issue_cert("127.0.0.1"),
+        "of another host": authority.issue_cert("other.example"),
+        "expired": authority.issue_cert("127.0.0.1", not_after=long_ago),
+    }
+    contexts = {name: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for name in [*leaves, "self-signed"]}
+    for name, leaf in leaves.items():
+        leaf.configure_cert(contexts[name])
+    with stranger.cert_pem.tempfile() as certificate, stranger.private_key_pem.tempfile() as key:
+        contexts["self-signed"].load_cert_chain(certificate, key)
+    return folder / "ca.pem", contexts.pop("good"), contexts
+
+
+def test_a_service_out_of_reach_beside_a_healthy_one(tmp_path):
+    """No host, no port, no answer, no good certificate: rows of its kind, nothing sent; another watch goes on evenly.
+
+    All of them write to one store at the same time, and each ends with a timeout, exit code 7.
+    """
+    ca_file, _, untrusted = certificates(tmp_path)
+    with contextlib.ExitStack() as stack:
+        servers = {name: stack.enter_context(FaultyServer(tls=context)) for name, context in untrusted.items()}
+        servers["no TLS"] = stack.enter_context(FaultyServer(on_connect=raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")))
+        servers["silent"] = stack.enter_context(FaultyServer(on_connect=hang()))
+        rows = {name: (f"https://127.0.0.1:{server.port}", "tls") for name, server in servers.items()}
+        rows["silent"] = (rows["silent"][0], "timeout")
+        rows["refused"] = (stack.enter_context(refused()), "connection")
+        rows["black hole"] = (stack.enter_context(black_hole()), "timeout")
+        rows["no such host"] = ("http://no-such-host.invalid", "connection")
+        healthy = [f"healthy-{n}" for n in range(3)]
+        server = stack.enter_context(FaultyServer(dict.fromkeys(healthy, HEALTHY)))
+        store = stack.enter_context(SampleStore(tmp_path / "samples.db"))
+
+        def watch(name):
+            url, _ = rows[name]
+            options = {"ca_bundle": ca_file, "deadline_s": 0.5, "allow_insecure": True, "token": TOKEN}
+            with mops.JobStatusClient(base_url=url, **options) as client:
+                sampler = mops.Sampler(client, store, interval_s=0.2)
+                sampler.watch(name, timeout_s=3, progress=False)
+                return sampler.outcomes()[0]
+
+        with ThreadPoolExecutor(len(rows)) as pool:
+            watches = {name: pool.submit(watch, name) for name in rows}
+            with clients(server) as client:
+                sampler = mops.Sampler(client, store, interval_s=0.2)
+                sampler.watch(healthy, timeout_s=20, progress=False)
+                check_healthy(sampler.outcomes(), store, server)
+            for name, (_, kind) in rows.items():
+                row = watches[name].result(20)
+                assert (row.outcome, _exit_code(row, fail_on_review=False)) == ("timed_out", 7), name
+                outcomes = store.read_polls(name)["outcome"].tolist()
+                assert set(outcomes) == {kind}, (name, outcomes)
+                assert 2 <= len(outcomes) <= 12, name
+        assert not [name for name, server in servers.items() if server.requests]
+        assert set(store.read_samples()["job_id"]) == set(healthy)
+
+
+def test_a_service_goes_and_comes_back(tmp_path):
+    """An outage of a second in any form: rows of its kind, and before and after it every sample that was served."""
+    ca_file, good, untrusted = certificates(tmp_path)
+
+    @contextlib.contextmanager
+    def bad_certificate(server):
+        server.tls = untrusted["expired"]
+        yield
+        server.tls = good
+
+    @contextlib.contextmanager
+    def answering(server, behaviour):
+        usual, server.script = server.script, lambda *_: behaviour
+        yield
+        server.script = usual
+
+    outages = {
+        "refused": (FaultyServer.down, {"connection"}),
+        "tls": (bad_certificate, {"tls"}),
+        "500": (lambda server: answering(server, reply(500, body_of)), {"server"}),
+        "502": (lambda server: answering(server, reply(502, b"<html>Bad Gateway</html>")), {"server"}),
+        "503": (lambda server: answering(server, reply(503)), {"server"}),
+        "504": (lambda server: answering(server, reply(504)), {"server"}),
+        "429": (lambda server: answering(server, reply(429)), {"rate_limited"}),
+        "RST": (lambda server: answering(server, reset), {"connection"}),
+        "hang": (lambda server: answering(server, hang()), {"timeout"}),
+        "captive portal": (lambda server: answering(server, reply(302, b"", "Location: /login")), {"redirect"}),
+        "login page": (lambda server: answering(server, reply(200, b"<html>Sign in</html>")), {"not_json"}),
+        "418": (lambda server: answering(server, reply(418)), {"http"}),
+    }
+    counts = {name: defaultdict(int) for name in outages}
+
+    def watch(name):
+        outage, kinds = outages[name]
+        served = counts[name]
+
+        def count(exchange):
+            served[exchange.job_id] += 1
+            fields = {"processed_items": served[exchange.job_id]} | ({"status": "completed"} if over.is_set() else {})
+            return reply(200, body_of(exchange.job_id, **fields), "Connection: close")(exchange)
+
+        over = threading.Event()
+        jobs = [f"job-{n}" for n in range(3)]
+        with (
+            FaultyServer(lambda *_: count, tls=good if name == "tls" else None) as server,
+            SampleStore(tmp_path / f"{name}.db") as store,
+            clients(server, deadline_s=0.4, ca_bundle=ca_file) as client,
+            mops.Sampler(client, store, interval_s=0.2) as sampler,
+        ):
+            sampler.start(jobs)
+            wait_for(lambda: all(served[job] >= 2 for job in jobs))
+            with outage(server):
+                time.sleep(1)
+            wait_for(lambda: all(row.fault is None for row in sampler.outcomes()))
+            over.set()
+            assert sampler.wait(20)
+            polls = store.read_polls()
+            for job in jobs:
+                assert store.read_samples(job)["processed_items"].tolist() == [*range(1, served[job] + 1)], name
+            faults = polls[polls["outcome"] != "ok"]
+            assert set(faults["outcome"]) == kinds, name
+            assert faults["processed_items"].isna().all()
+            assert {row.outcome for row in sampler.outcomes()} == {"ended"}
+
+    with ThreadPoolExecutor(len(outages)) as pool:
+        list(pool.map(watch, outages))
 
 
 def test_good_and_odd_replies_are_stored_as_they_came(tmp_path):
