@@ -22,6 +22,7 @@ from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import trustme
 from faulty_server import (
@@ -304,51 +305,85 @@ def test_a_service_goes_and_comes_back(tmp_path):
         list(pool.map(watch, outages))
 
 
+#: What the analysis says of a job whose second sample has an odd value.
+FLAGS = {
+    "negative": {"counter_reset"},
+    "processed > total": {"inconsistent_counts"},
+    "failed > processed": {"inconsistent_counts"},
+    "total 0": {"total_changed"},
+    "progress 250": {"inconsistent_counts"},
+    "unknown status": {"unknown_status"},
+}
+
+
 def test_good_and_odd_replies_are_stored_as_they_came(tmp_path):
     """Every form of a good reply and every odd value gives one sample each, as served; the analysis copes with them."""
     good = {f"good {name}": [behaviour, behaviour, end()] for name, behaviour in SAMPLES.items()}
     odd = {f"odd {name}": [sample(), fields(**changed), sample(), end()] for name, changed in ODD_VALUES.items()}
+    steps = {
+        "reset": [sample(processed_items=n, total_items=50) for n in (10, 20, 3, 13)],
+        "total grows": [sample(processed_items=n, total_items=10 * n) for n in (1, 2, 3, 4)],
+        "spikes": [sample(after_s=0.3 * (n % 2), processed_items=n) for n in range(4)],
+    }
+    script = good | odd | {name: [*step, end(total_items=50)] for name, step in steps.items()}
     with (
-        FaultyServer(good | odd) as server,
+        FaultyServer(script) as server,
         SampleStore(tmp_path / "samples.db") as store,
         clients(server) as client,
     ):
         sampler = mops.Sampler(client, store, interval_s=0.2)
         with pytest.warns(UserWarning, match="is not one we know"):
-            frame = sampler.watch([*good, *odd], timeout_s=20, progress=False)
+            frame = sampler.watch(list(script), timeout_s=20, progress=False)
         assert set(frame["outcome"]) == {"ended"}
         assert frame["failures"].sum() == 0
+        assert len(server.requests) == frame["polls"].sum()
         polls = store.read_polls()
         samples = store.read_samples()
+    by_job = dict(list(polls.groupby("job_id")))
     for name in SAMPLES:
-        assert polls.loc[polls["job_id"] == f"good {name}", "processed_items"].tolist() == [5, 5, 9]
+        assert by_job[f"good {name}"]["processed_items"].tolist() == [5, 5, 9]
     for name, changed in ODD_VALUES.items():
-        row = polls[polls["job_id"] == f"odd {name}"].iloc[1]
+        row = by_job[f"odd {name}"].iloc[1]
         assert {column: row[column] for column in changed} == changed
-    assert len(mops.summary(samples)) == len(good) + len(odd)
-    assert (mops.throughput(samples, window=10)["items_per_s"].dropna() >= 0).all()
+    assert by_job["reset"]["processed_items"].tolist() == [10, 20, 3, 13, 9]
+    assert by_job["total grows"]["total_items"].tolist() == [10, 20, 30, 40, 50]
+    assert (by_job["good slow"]["latency_s"].iloc[:2] >= 0.2).all()
+    assert (by_job["spikes"]["latency_s"] >= 0.3).tolist() == [False, True, False, True, False]
+    assert (polls["sampled_at"] - pd.Timestamp.now("UTC")).abs().max() < pd.Timedelta("1min")  # whatever Date said
+    assert len(mops.summary(samples)) == len(script)
+    throughput = mops.throughput(samples, window=10)
+    assert (throughput["items_per_s"].dropna() >= 0).all()
+    anomalies = mops.anomalies(samples)
+    flags = {job_id: set(kinds) for job_id, kinds in anomalies.groupby("job_id")["kind"]}
+    assert flags["reset"] >= {"counter_reset"}
+    assert flags["total grows"] >= {"total_changed"}
+    for name, kinds in FLAGS.items():
+        assert flags.get(f"odd {name}", set()) >= kinds, name
 
 
-@pytest.mark.parametrize(
-    ("word", "outcome", "code"),
-    [
-        ("completed", "ended", 0),
-        ("COMPLETED_WITH_WARNINGS", "ended", 0),
-        ("partial_success", "ended", 5),
-        ("failed", "ended", 5),
-        ("cancelled", "ended", 5),
-        ("awaiting_review", "awaiting_review", 0),
-    ],
-)
-def test_the_last_status_ends_the_watch(store, word, outcome, code):
-    """A terminal status is stored, ends the watch with its exit code, and not one more request goes out."""
-    with FaultyServer({"job-1": [sample(), sample(status=word)]}) as server, clients(server) as client:
+LAST = {
+    "completed": ("ended", 0),
+    "COMPLETED_WITH_WARNINGS": ("ended", 0),
+    "partial_success": ("ended", 5),
+    "failed": ("ended", 5),
+    "cancelled": ("ended", 5),
+    "awaiting_review": ("awaiting_review", 0),
+}
+
+
+def test_the_last_status_ends_the_watch(store):
+    """A terminal status is stored and ends its job with its exit code, without one more request; the others go on."""
+    script = {word: [sample(), sample(status=word)] for word in LAST}
+    with FaultyServer(script | {"healthy": HEALTHY}) as server, clients(server) as client:
         sampler = mops.Sampler(client, store, interval_s=0.05)
-        sampler.watch("job-1", progress=False)
+        sampler.watch([*LAST, "healthy"], progress=False)
         time.sleep(0.15)
-        [row] = sampler.outcomes()
-        assert (row.outcome, _exit_code(row, fail_on_review=False), len(server.requests)) == (outcome, code, 2)
-        assert store.read_samples()["status"].tolist() == ["in_progress", word.lower()]
+        *rows, healthy = sampler.outcomes()
+        check_healthy([healthy], store, server)
+        for row in rows:
+            ends = (row.outcome, _exit_code(row, fail_on_review=False))
+            assert (ends, len(server.of(row.job_id))) == (LAST[row.job_id], 2)
+            assert store.read_samples(row.job_id)["status"].tolist() == ["in_progress", row.job_id.lower()]
 
 
 def test_a_stale_connection_loses_no_sample(store):
@@ -475,16 +510,38 @@ def test_a_service_that_asks_for_ever_is_given_up(store, asked):
         assert (row.outcome, _exit_code(row, fail_on_review=False), len(server.requests)) == ("gave_up", 7, 1)
 
 
-def test_a_refused_credential_stops_all_jobs(store):
-    """401 for one of six jobs: at most one more request each that was under way, then none."""
-    script = {f"job-{n}": sample() for n in range(5)} | {"refused": [sample(), reply(401)]}
-    with FaultyServer(script) as server, clients(server) as client:
+@pytest.mark.parametrize("good_polls", [0, 2])
+def test_a_refused_credential_stops_all_jobs(store, good_polls):
+    """401 for one of six jobs, at once or after some polls: exit code 3 for all, at most one more request."""
+    script = {f"job-{n}": sample() for n in range(5)} | {"refused": [*[sample()] * good_polls, reply(401)]}
+    with FaultyServer(script) as server, clients(server, token=TOKEN) as client:
         sampler = mops.Sampler(client, store, interval_s=0.2)
         sampler.watch(list(script), progress=False, timeout_s=10)
-        refused_at = server.of("refused")[1].at
+        refused_at = server.of("refused")[good_polls].at
         time.sleep(0.3)
         assert sum(request.at > refused_at for request in server.requests) <= 1
         assert {row.outcome for row in sampler.outcomes()} == {"auth"}
+        assert {_exit_code(row, fail_on_review=False) for row in sampler.outcomes()} == {3}
+        assert store.read_polls("refused")["outcome"].tolist() == ["ok"] * good_polls + ["auth"]
+        assert len(store.read_polls()) >= len(server.requests) - 1
+
+
+def test_a_token_that_expires_under_way_is_replaced(store):
+    """The token function is asked once for a new token after a 401; no job has a fault, no sample is lost."""
+    tokens = iter(["token-1", "token-2", "unused"])
+
+    def guarded(exchange):
+        is_old = exchange.request.headers["authorization"] == "Bearer token-1"
+        return (reply(401) if is_old and len(server.requests) > 9 else sample())(exchange)
+
+    def answer(job_id, number):
+        return end() if number > 5 else guarded
+
+    with FaultyServer(answer) as server, clients(server, token=lambda: next(tokens)) as client:
+        frame = mops.Sampler(client, store, interval_s=0.2).watch(["job-1", "job-2", "job-3"], progress=False)
+        assert set(frame["outcome"]) == {"ended"}
+        assert frame["failures"].sum() == 0
+    assert next(tokens) == "unused"
 
 
 def test_a_service_that_comes_back_is_not_stormed(store):
@@ -621,27 +678,33 @@ def test_a_stopped_process_makes_up_for_one_poll_at_most(tmp_path):
 
 STEPPED = """
 import os, time
+import mops_analysis as mops
+from mops_analysis.cli import main
+mops.Sampler, mops.SampleStore  # imported before the clock is set
 real = time.time_ns
+first = {first}
 def stepped():
-    return real() + {first} * 10**9 + ({step} * 10**9 if os.path.exists("clock-was-set") else 0)
+    return real() + first * 10**9 + ({step} * 10**9 if os.path.exists("clock-was-set") else 0)
 time.time_ns = stepped
 time.time = lambda: stepped() / 1e9
-from mops_analysis.cli import main
 sys.exit(main())
 """
 
 
 def test_steps_of_the_wall_clock_change_nothing(tmp_path):
-    """The wall clock is put back by an hour, or forward by a day, during a watch: cadence and times go on evenly."""
+    """The clock is put back by an hour, forward by a day, or summer time ends: cadence and times go on evenly."""
+    end_of_summer = datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp()
+    steps = {"back": (0, -3600), "forward": (0, 86400), "winter": (f"int({end_of_summer} - time.time()) - 2", 0)}
     with FaultyServer() as server:
         runs = {}
-        for job, step in (("back", -3600), ("forward", 86400)):
-            script = STEPPED.format(first=0, step=step)
+        for job, (first, step) in steps.items():
+            script = STEPPED.format(first=first, step=step)
             arguments = ("watch", job, "--interval", "0.2", "--timeout", "20", "--store", job)
-            runs[job] = command(*arguments, url=server.url, cwd=tmp_path, script=script)
+            zone = {"TZ": "CET-1CEST,M3.5.0,M10.5.0/3"}
+            runs[job] = command(*arguments, url=server.url, cwd=tmp_path, script=script, env=zone)
         wait_for(lambda: all(len(server.of(job)) >= 4 for job in runs))
         (tmp_path / "clock-was-set").touch()
-        time.sleep(1)
+        time.sleep(1.5)
         for job, process in runs.items():
             process.send_signal(signal.SIGINT)
             assert ended(process)[0] == 130
@@ -650,6 +713,7 @@ def test_steps_of_the_wall_clock_change_nothing(tmp_path):
             assert len(times) >= 8
             assert times.diff().dropna().dt.total_seconds().between(0.01, 1.0).all()
             assert longest_gap(server, job) < 1.0
+        assert times.iloc[0] < pd.Timestamp(end_of_summer, unit="s", tz="UTC") < times.iloc[-1]
 
 
 def test_times_rise_from_watch_to_watch_though_the_clock_was_put_back(tmp_path):
@@ -667,6 +731,34 @@ def test_times_rise_from_watch_to_watch_though_the_clock_was_put_back(tmp_path):
 
 
 # ---------------------------------------------------------------- the store, end to end
+
+
+@pytest.mark.parametrize("name", ["q?mode=memory.db", "a#b.db", "50%41.db", "file:x.db"])
+def test_odd_paths_are_just_files(tmp_path, monkeypatch, name):
+    """Whatever the store's name, it is a file of that name, and the polls are in it."""
+    monkeypatch.chdir(tmp_path)
+    with FaultyServer({"job-1": [sample(), end()]}) as server, clients(server) as client:
+        with SampleStore(name) as store:
+            mops.Sampler(client, store, interval_s=0.05).watch("job-1", progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with SampleStore(tmp_path / name) as store:
+        assert len(store.read_samples()) == 2
+
+
+def test_a_reader_with_a_long_transaction_disturbs_no_watch(store):
+    """While another program reads in one transaction for two seconds, every poll is stored in its time."""
+    script = [*[sample(processed_items=n) for n in range(12)], end()]
+    with FaultyServer({"job-1": script}) as server, clients(server) as client:
+        sampler = mops.Sampler(client, store, interval_s=0.2)
+        sampler.start("job-1")
+        wait_for(lambda: server.requests)
+        with contextlib.closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            seen = reader.execute("SELECT count(*) FROM polls").fetchone()
+            assert sampler.wait(10)
+            assert reader.execute("SELECT count(*) FROM polls").fetchone() == seen
+        check_healthy(sampler.outcomes(), store, server)
+        sampler.stop()
 
 
 @contextlib.contextmanager
