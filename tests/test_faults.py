@@ -737,9 +737,8 @@ def test_times_rise_from_watch_to_watch_though_the_clock_was_put_back(tmp_path):
 def test_odd_paths_are_just_files(tmp_path, monkeypatch, name):
     """Whatever the store's name, it is a file of that name, and the polls are in it."""
     monkeypatch.chdir(tmp_path)
-    with FaultyServer({"job-1": [sample(), end()]}) as server, clients(server) as client:
-        with SampleStore(name) as store:
-            mops.Sampler(client, store, interval_s=0.05).watch("job-1", progress=False)
+    with FaultyServer({"job-1": [sample(), end()]}) as server, clients(server) as client, SampleStore(name) as store:
+        mops.Sampler(client, store, interval_s=0.05).watch("job-1", progress=False)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     with SampleStore(tmp_path / name) as store:
         assert len(store.read_samples()) == 2

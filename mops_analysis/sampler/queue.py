@@ -110,8 +110,8 @@ class PollQueue:
         self._in_doubt_since = math.inf
         self._jobs_from = self._failing_from = -math.inf
         self._spread(self._failing, now, interval_s)
-        if held_s >= 0:
-            self._spread(self._jobs, now, min(interval_s, held_s))
+        if held_s >= 0:  # over more time than they waited, lest they stay bunched; after a moment at once
+            self._spread(self._jobs, now, min(interval_s, 4.0 * held_s))
         return True
 
     def _note_request(self, watch: Watch, now: float, interval_s: float) -> None:
