@@ -22,7 +22,6 @@ import os
 import re
 import sys
 import time
-import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -32,7 +31,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from mops_analysis import metrics, schema
+from mops_analysis import metrics, parquet, schema
 from mops_analysis.errors import SchemaError, StoreError
 from mops_analysis.metrics.counting import Votes, votes
 
@@ -60,10 +59,6 @@ _BUCKETS = 16
 _MARKER = "_dataset.json"
 _PART = re.compile(r"/(bucket=[^/]+)/(?:[^/]+/)*[^/._][^/]*\.parquet$")
 _DAY_NS = 86_400 * 1_000_000_000
-
-# Measured: 65,536 rows are the knee between reading all and reading one job.
-_ROW_GROUP = 65_536
-_DELTA = ("sampled_at", "processed_items", "total_items", "failed_items")
 
 _SILENT_S = 2.0
 
@@ -142,7 +137,7 @@ def write_dataset(
     with _progress(len(parts), "writing files", show=progress) as advance:
         for folder, rows in parts:
             table = pa.Table.from_pandas(checked.iloc[rows], schema=layout, preserve_index=False)
-            content = _parquet(table)
+            content = parquet.encoded(table)
             name = f"{root}/{folder}/part-{hashlib.blake2b(content, digest_size=12).hexdigest()}.parquet"
             _put(storage, name, content)
             written.append(name)
@@ -439,51 +434,15 @@ def _partition(samples: pd.DataFrame, buckets: int) -> Iterator[tuple[str, Any]]
         yield f"{_bucket_folder(int(bucket[rows[0]]), buckets)}/day={date}", rows
 
 
-def _parquet(table: Any) -> memoryview:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=_ROW_GROUP,
-        compression="zstd",
-        # Counters and times rise in small steps. Latencies have no pattern at all; the rest repeats itself.
-        use_dictionary=[name for name in table.column_names if name not in (*_DELTA, "latency_s")],
-        column_encoding=dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"),
-    )
-    return memoryview(sink.getvalue())
-
-
 def _put(storage: Any, file: str, content: bytes | memoryview) -> None:
     """Write a file that is there as a whole or not at all."""
     from fsspec.implementations.local import LocalFileSystem
 
     storage.makedirs(file.rpartition("/")[0], exist_ok=True)
     if isinstance(storage, LocalFileSystem):
-        _replace(Path(file), content)
+        parquet.put(Path(file), content)
     else:
         storage.pipe_file(file, bytes(content))  # an object store shows an object when all of it has arrived
-
-
-def _replace(file: Path, content: bytes | memoryview) -> None:
-    temporary = file.with_name(f".{file.name}-{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _read(storage: Any, files: Sequence[str], job_ids: list[str] | None = None) -> pd.DataFrame:
@@ -497,7 +456,7 @@ def _read(storage: Any, files: Sequence[str], job_ids: list[str] | None = None) 
         try:
             # One request for the whole file: nearly all columns are needed.
             content = pa.BufferReader(storage.cat_file(file))
-            tables.append(pq.read_table(content, filters=filters, use_threads=False))
+            tables.append(parquet.with_seconds(pq.read_table(content, filters=filters, use_threads=False)))
         except pa.ArrowInvalid as error:
             raise StoreError(f"{file} is damaged: {error}; restore it, or write its samples again") from None
     if not tables:

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mops_analysis import schema
+from mops_analysis import parquet, schema
 from mops_analysis.errors import SchemaError, StoreError
 from mops_analysis.store import SampleStore
 
@@ -69,14 +69,15 @@ def read_samples(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
     try:
-        return pd.read_parquet(file)
+        import pyarrow.parquet as pq
     except ImportError:
         raise SchemaError(
             f'{file}: reading Parquet needs pyarrow; install it with: pip install "mops_analysis[parquet]"'
         ) from None
+    with pq.ParquetFile(file) as opened:
+        frame: pd.DataFrame = parquet.with_seconds(opened.read()).to_pandas()
+    return frame
 
 
 def load_example() -> pd.DataFrame:
