@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ import mops_analysis as mops
 from mops_analysis.schema import POLL_DTYPES, SAMPLE_DTYPES, JobStatus, Poll
 from mops_analysis.store import SampleStore, frames
 from mops_analysis.store.file import MIGRATIONS, SCHEMA_VERSION
+from mops_analysis.store.segments import Wanted
 
 SECOND = 1_000_000_000
 T0 = 1_763_474_400 * SECOND  # 2025-11-18 14:00 UTC
@@ -95,7 +97,7 @@ def test_looking_for_what_is_new_scans_no_history(store):
     with store._file.reading() as connection:
         asked = []
         connection.set_trace_callback(asked.append)
-        frames.new_samples(connection, 3)
+        frames.samples(connection, store.path, Wanted(after=3))
         plans = [connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall() for sql in asked if "FROM polls" in sql]
     assert plans
     assert all(row[3].startswith("SEARCH polls") for plan in plans for row in plan if "polls" in row[3])
@@ -543,6 +545,8 @@ def test_a_store_of_each_earlier_release_is_read_and_gone_on_with(tmp_path, fixt
     """Every schema version ever released: its polls come back as they were, and a killed sampler's job is free."""
     path = tmp_path / "samples.db"
     path.write_bytes(fixture.read_bytes())
+    if (moved := fixture.with_name(f"{fixture.name}.segments")).exists():
+        shutil.copytree(moved, tmp_path / "samples.db.segments")
     with SampleStore(path) as store:
         store.check()
         polls = store.read_polls()
@@ -564,12 +568,12 @@ def test_there_is_a_fixture_of_each_schema_version():
     assert sorted(MIGRATIONS) == list(range(1, SCHEMA_VERSION))
 
 
-# What a later release might do to version 1.
+# What a later release might do to this version.
 LATER = {
-    1: (
+    SCHEMA_VERSION: (
         "ALTER TABLE polls ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1",
         "CREATE TABLE notes (note INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT",
-        "INSERT INTO notes (text) SELECT 'from version 1'",
+        "INSERT INTO notes (text) SELECT 'from the version before'",
     )
 }
 
@@ -583,10 +587,10 @@ def old_store(tmp_path):
 
 @pytest.fixture
 def later_release(monkeypatch):
-    """Be a release with store version 2."""
+    """Be a release with the next store version."""
     with monkeypatch.context() as patched:
-        patched.setattr("mops_analysis.store.file.SCHEMA_VERSION", 2)
-        patched.setattr("mops_analysis.store.file.MIGRATIONS", LATER)
+        patched.setattr("mops_analysis.store.file.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        patched.setattr("mops_analysis.store.file.MIGRATIONS", MIGRATIONS | LATER)
         yield patched
 
 
@@ -597,7 +601,7 @@ def version_of(path):
         return connection.execute("PRAGMA user_version").fetchone()[0], notes, columns
 
 
-OLD, NEW = (1, 0, 12), (2, 1, 13)
+OLD, NEW = (1, 0, 12), (SCHEMA_VERSION + 1, 1, 13)
 
 
 def test_an_old_store_is_brought_up_to_date(old_store, later_release):
@@ -615,8 +619,8 @@ def test_an_old_store_is_brought_up_to_date(old_store, later_release):
 
 def test_a_newer_store_is_refused_even_if_its_version_is_still_in_the_log(old_store, later_release):
     """Killed right after the change, the file's header still says version 1: it is newer all the same."""
-    script = "import os, sys; from mops_analysis.store import SampleStore, file; file.SCHEMA_VERSION = 2; "
-    script += f"file.MIGRATIONS = {LATER!r}; s = SampleStore(sys.argv[1]); os._exit(0)"
+    script = "import os, sys; from mops_analysis.store import SampleStore, file; "
+    script += f"file.SCHEMA_VERSION += 1; file.MIGRATIONS |= {LATER!r}; s = SampleStore(sys.argv[1]); os._exit(0)"
     subprocess.run([sys.executable, "-c", script, str(old_store)], check=True)
     assert old_store.read_bytes()[60:64] == b"\0\0\0\1"
     later_release.undo()
@@ -628,7 +632,10 @@ def test_a_newer_store_is_refused_even_if_its_version_is_still_in_the_log(old_st
 
 def test_a_change_that_fails_leaves_the_old_store(old_store, later_release):
     """An error in the last step undoes all of them, and the version."""
-    later_release.setattr("mops_analysis.store.file.MIGRATIONS", {1: (*LATER[1], "INSERT INTO nowhere VALUES (1)")})
+    later_release.setattr(
+        "mops_analysis.store.file.MIGRATIONS",
+        MIGRATIONS | {SCHEMA_VERSION: (*LATER[SCHEMA_VERSION], "INSERT INTO nowhere VALUES (1)")},
+    )
     with pytest.raises(mops.StoreError, match="no such table: nowhere"):
         SampleStore(old_store)
     assert version_of(old_store) == OLD
@@ -637,7 +644,8 @@ def test_a_change_that_fails_leaves_the_old_store(old_store, later_release):
 KILLED = """
 import os, signal, sys
 from mops_analysis.store import SampleStore, file
-file.SCHEMA_VERSION, file.MIGRATIONS = 2, LATER
+file.SCHEMA_VERSION += 1
+file.MIGRATIONS |= LATER
 left = int(sys.argv[2])
 def trace(frame, event, _):
     global left

@@ -206,6 +206,9 @@ def _add_store(commands: _Commands[_Parser]) -> None:
     backup = acts.add_parser("backup", help="copy it, whole, also while a sampler runs", description="Copy a store.")
     backup.add_argument("store", metavar="FILE", help="the store")
     backup.add_argument("to", metavar="TO", help="the copy; must not exist yet")
+    about = "Move the samples so far into Parquet files beside the store: a fifth of the bytes, read far faster."
+    compact = acts.add_parser("compact", help="move its samples into sorted Parquet files beside it", description=about)
+    compact.add_argument("store", metavar="FILE", help="the store")
 
 
 def _add_simulate(commands: _Commands[_Parser]) -> None:

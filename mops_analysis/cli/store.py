@@ -1,4 +1,4 @@
-"""`mops store`: check a sample store, or copy it while it is written to."""
+"""`mops store`: check, copy or compact a sample store, also while it is written to."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from mops_analysis.store import SampleStore
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check or copy, and print what there is."""
+    """Check, copy or compact, and print what there is."""
     path = Path(arguments.store)
     if not path.is_file():
         raise StoreError(f"{path}: there is no such file")
     with SampleStore(path) as store:
         if arguments.act == "backup":
             print(store.backup(arguments.to))
+            return OK
+        if arguments.act == "compact":
+            print(f"{path}: {store.compact():,} samples moved to {path}.segments; {_size(path)} in all")
             return OK
         store.check()
         jobs = store.jobs()
@@ -26,6 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     if len(jobs):
         print(f"from {_text(jobs['first_sampled_at'].min())} to {_text(jobs['last_sampled_at'].max())}")
     return OK
+
+
+def _size(path: Path) -> str:
+    files = [path, *Path(f"{path}.segments").rglob("*.parquet")]
+    return f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
 
 
 def _text(time: object) -> str:

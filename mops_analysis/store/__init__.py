@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from mops_analysis import schema
 from mops_analysis.errors import SchemaError, StoreError
 from mops_analysis.schema import JobStatus, Poll
-from mops_analysis.store import frames
+from mops_analysis.store import frames, segments
 from mops_analysis.store.file import StoreFile
 from mops_analysis.store.frames import JobIds, Time
+from mops_analysis.store.segments import Wanted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +107,9 @@ class SampleStore:
         self._file.close()
 
     def check(self) -> None:
-        """Check every page, index entry and reference of the file; opening it checked the pages alone.
+        """Check every page, index entry and reference of the file, and every byte of compacted ones.
+
+        Opening it checked the pages, and whether the compacted files are there.
 
         Raises
         ------
@@ -118,12 +121,13 @@ class SampleStore:
     def backup(self, path: str | os.PathLike[str]) -> Path:
         """Copy the store to another file, whole and consistent, also while a sampler writes to it.
 
-        A plain copy of the file would miss what is still in the log beside it.
+        A plain copy of the file would miss what is still in the log beside it. Of a compacted store the folder is
+        copied as well, under the name of the copy.
 
         Parameters
         ----------
         path
-            The copy; must not exist yet.
+            The copy; must not exist yet, nor its folder.
 
         Returns
         -------
@@ -136,10 +140,34 @@ class SampleStore:
             If there is such a file already, or it cannot be written; there is no half copy then.
         """
         target = Path(path).resolve()
-        if target.exists():
-            raise StoreError(f"{target} exists already; choose another name for the copy")
+        for place in (target, segments.folder_of(target)):
+            if place.exists():
+                raise StoreError(f"{place} exists already; choose another name for the copy")
         self._file.copy_to(target)
         return target
+
+    def compact(self) -> int:
+        """Move the samples so far out of the SQLite file into Parquet files in a folder beside it.
+
+        They take a fifth of the bytes there, lie sorted by job and time, and are read some fifty times as fast; every
+        method goes on to see them. It pays from some hundred thousand samples on. Samplers and readers, also in other
+        processes, are not held up. A kill at any moment loses nothing and doubles nothing; what it left is cleared away
+        next time.
+
+        Returns
+        -------
+        int
+            How many samples were moved. Polls that gave none stay in the SQLite file.
+
+        Raises
+        ------
+        StoreError
+            If pyarrow is missing (extra `parquet`), another process compacts the store, or a file cannot be written;
+            then what was not moved yet is where it was.
+        """
+        from mops_analysis.store.compaction import compact
+
+        return compact(self._file)
 
     def append(self, *polls: Poll) -> None:
         """Write polls; when this returns they are on the disk.
@@ -335,8 +363,9 @@ class SampleStore:
         StoreError
             If the file cannot be read.
         """
+        wanted = frames.wanted(job_ids, since, until)
         with self._file.reading() as connection:
-            return frames.samples(connection, job_ids, since, until)
+            return frames.samples(connection, self.path, wanted)
 
     def read_new_samples(self, after: int = 0) -> tuple[pd.DataFrame, int]:
         """Read what came since the last look; it costs the same however much the store holds already.
@@ -373,7 +402,8 @@ class SampleStore:
         (100, 3)
         """
         with self._file.reading() as connection:
-            return frames.new_samples(connection, after)
+            last = connection.execute("SELECT max(seq) FROM polls").fetchone()[0]
+            return frames.samples(connection, self.path, Wanted(after=after)), max(after, last or 0)
 
     def read_polls(self, job_ids: JobIds = None, *, since: Time = None, until: Time = None) -> pd.DataFrame:
         """Read every poll, good or bad, in the order of commit.
@@ -397,8 +427,9 @@ class SampleStore:
         StoreError
             If the file cannot be read.
         """
+        wanted = frames.wanted(job_ids, since, until)
         with self._file.reading() as connection:
-            return frames.polls(connection, job_ids, since, until)
+            return frames.polls(connection, self.path, wanted)
 
     def jobs(self) -> pd.DataFrame:
         """List the jobs in the store, the last sampled one first.
@@ -414,9 +445,8 @@ class SampleStore:
 
     def last_sampled_at_ns(self) -> dict[str, int]:
         """Return the time of each job's newest poll since the epoch [ns]; what a resumed watch must come after."""
-        query = "SELECT job_id, max(sampled_at_ns) FROM polls JOIN jobs USING (job) GROUP BY job"
         with self._file.reading() as connection:
-            return dict(connection.execute(query))
+            return frames.last_sampled_at_ns(connection)
 
 
 def _is_alive(process: int, started: float) -> bool:

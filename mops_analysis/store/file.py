@@ -8,20 +8,55 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from mops_analysis.errors import StoreError
+from mops_analysis.store import segments
 
 #: "mops" in ASCII: what makes an SQLite file a store of ours.
 APPLICATION_ID = 0x6D6F7073
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+# Samples that were moved out of `polls` (see `segments`): the files, and where each job's rows are in them. The newest
+# sample of a job is repeated here, so that listing the jobs opens no file.
+SEGMENT_TABLES = (
+    """
+    CREATE TABLE segments (
+        segment INTEGER PRIMARY KEY,
+        file TEXT NOT NULL UNIQUE,
+        samples INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        digest TEXT NOT NULL,
+        first_ns INTEGER NOT NULL,
+        last_ns INTEGER NOT NULL,
+        last_seq INTEGER NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE segment_jobs (
+        job INTEGER NOT NULL REFERENCES jobs,
+        segment INTEGER NOT NULL REFERENCES segments,
+        first_row INTEGER NOT NULL,
+        samples INTEGER NOT NULL,
+        first_ns INTEGER NOT NULL,
+        last_ns INTEGER NOT NULL,
+        last_seq INTEGER NOT NULL,
+        status INTEGER NOT NULL REFERENCES words,
+        processed_items INTEGER NOT NULL,
+        total_items INTEGER NOT NULL,
+        failed_items INTEGER NOT NULL,
+        PRIMARY KEY (job, segment)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
 
 #: How each version becomes the next. A release that changes the tables adds its statements here, and leaves a store of
 #: the version before in the tests.
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+MIGRATIONS: dict[int, tuple[str, ...]] = {1: SEGMENT_TABLES}
 
 _LONGEST_WAIT_S = 10.0
 # Python hears of Ctrl-C between two calls of SQLite, not within one.
@@ -56,6 +91,7 @@ _CREATE = (
         process_started REAL NOT NULL
     ) STRICT
     """,
+    *SEGMENT_TABLES,
     "INSERT INTO words (word, text) VALUES (0, 'ok')",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
@@ -110,10 +146,12 @@ class StoreFile:
             self._is_closing = False
 
     def check(self) -> None:
-        """Check every page, every index entry and every reference; raise StoreError if one is wrong."""
+        """Check every page, index entry and reference, and every compacted file; raise StoreError if one is wrong."""
         with self.reading() as connection:
             self._refuse_if_damaged(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
             broken = connection.execute("PRAGMA foreign_key_check").fetchone()
+            for segment in segments.noted(connection):
+                segments.content_of(self.path, segment)
         if broken is not None:
             self._refuse_if_damaged(f"row {broken[1]} of {broken[0]} refers to a row of {broken[2]} that is missing")
 
@@ -126,9 +164,28 @@ class StoreFile:
                 source.backup(copy)
                 copy.execute("DELETE FROM watches")  # nobody samples into the copy
                 copy.commit()
+                for segment in segments.noted(copy):
+                    segments.put(partial, segment, segments.content_of(self.path, segment))
+            if segments.folder_of(partial).exists():
+                segments.folder_of(partial).replace(segments.folder_of(target))
             partial.replace(target)
         finally:
             _remove(partial)
+
+    def shrink(self, most_pages: int) -> None:
+        """Give the pages that deleted rows left back to the system, if no more than so many others must be copied.
+
+        Nobody can write meanwhile, so a file with much left in it stays as long as it is: new rows take the pages.
+        """
+        with self.writing, _errors(self.path):
+            if self._connection is None:
+                self._connection = self._open(_LONGEST_WAIT_S)
+            pages, free = (
+                int(self._connection.execute(f"PRAGMA {n}").fetchone()[0]) for n in ("page_count", "freelist_count")
+            )
+            if free > pages // 4 and pages - free <= most_pages:
+                self._execute(self._connection, "VACUUM", _LONGEST_WAIT_S)
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _check_content(self) -> int:
         # The version again: the header's may be the one before, while the newer one is still in the log.
@@ -136,6 +193,7 @@ class StoreFile:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             self._refuse_if_newer(version)
             self._refuse_if_damaged(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+            segments.refuse_if_missing(connection, self.path)
         return version
 
     def _refuse_if_damaged(self, finding: str) -> None:
@@ -254,6 +312,7 @@ def _remove(path: Path) -> None:
     for suffix in ("", "-journal", "-wal", "-shm"):
         with contextlib.suppress(OSError):
             Path(f"{path}{suffix}").unlink()
+    shutil.rmtree(segments.folder_of(path), ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -1,15 +1,19 @@
-"""What is in the store, as frames: the queries, and the way from rows to columns."""
+"""What is in the store, as frames: the queries, and the way from rows and files to columns."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mops_analysis import schema
 from mops_analysis.errors import SchemaError
+from mops_analysis.store import segments
+from mops_analysis.store.segments import LIVE, Piece, Wanted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,9 +21,11 @@ if TYPE_CHECKING:
 JobIds = str | Iterable[str] | None
 Time = str | datetime | None
 
-_SAMPLE_ROW = [
+#: Samples as they lie in the table.
+SAMPLE_ROW = [
+    ("seq", "i8"),
     ("job", "i8"),
-    ("sampled_at_ns", "i8"),
+    ("sampled_at", "i8"),
     ("latency_us", "i8"),
     ("status", "i8"),
     ("progress_percentage", "f8"),
@@ -28,22 +34,42 @@ _SAMPLE_ROW = [
     ("failed_items", "i8"),
 ]
 
-_SAMPLES = f"SELECT {', '.join(name for name, _ in _SAMPLE_ROW)} FROM polls WHERE outcome = 0 AND "  # noqa: S608  our own names
+_SAMPLES = f"""
+SELECT seq, job, sampled_at_ns, latency_us, status, progress_percentage, processed_items, total_items, failed_items
+FROM polls WHERE outcome = 0 AND {LIVE} AND """  # noqa: S608  our own names
 
-_POLLS = """
+_POLLS = f"""
 SELECT seq, job_id, sampled_at_ns, latency_us / 1e6, outcomes.text, http_status, detail, statuses.text,
        progress_percentage, processed_items, total_items, failed_items
 FROM polls JOIN jobs USING (job) JOIN words AS outcomes ON outcomes.word = outcome
 LEFT JOIN words AS statuses ON statuses.word = status
-WHERE """
+WHERE {LIVE} AND """  # noqa: S608
 
-_JOBS = """
-SELECT job_id, words.text, polls, samples, first_ns, last_ns, processed_items, total_items, failed_items
-FROM (SELECT job, count(*) AS polls, count(status) AS samples, min(sampled_at_ns) AS first_ns,
-             max(sampled_at_ns) AS last_ns, max(CASE WHEN outcome = 0 THEN seq END) AS newest
-      FROM polls GROUP BY job) AS counts
-JOIN jobs USING (job) LEFT JOIN polls ON polls.seq = newest LEFT JOIN words ON words.word = status
-ORDER BY last_ns DESC, job_id
+_JOBS = f"""
+WITH parts AS (
+    SELECT job, count(*) AS polls, count(status) AS samples, min(sampled_at_ns) AS first_ns,
+           max(sampled_at_ns) AS last_ns, max(CASE WHEN outcome = 0 THEN seq END) AS newest
+    FROM polls WHERE {LIVE} GROUP BY job
+    UNION ALL SELECT job, samples, samples, first_ns, last_ns, last_seq FROM segment_jobs
+), counts AS (
+    SELECT job, sum(polls) AS polls, sum(samples) AS samples, min(first_ns) AS first_ns, max(last_ns) AS last_ns,
+           max(newest) AS newest
+    FROM parts GROUP BY job
+)
+SELECT job_id, text, polls, counts.samples, counts.first_ns, counts.last_ns,
+       coalesce(live.processed_items, moved.processed_items), coalesce(live.total_items, moved.total_items),
+       coalesce(live.failed_items, moved.failed_items)
+FROM counts JOIN jobs USING (job) LEFT JOIN polls AS live ON live.seq = newest
+LEFT JOIN segment_jobs AS moved ON moved.job = counts.job AND moved.last_seq = newest
+LEFT JOIN words ON word = coalesce(live.status, moved.status)
+ORDER BY counts.last_ns DESC, job_id
+"""  # noqa: S608
+
+_LAST_SAMPLED = """
+SELECT job_id, max(last_ns) FROM (
+    SELECT job, max(sampled_at_ns) AS last_ns FROM polls GROUP BY job
+    UNION ALL SELECT job, last_ns FROM segment_jobs
+) JOIN jobs USING (job) GROUP BY job
 """
 
 _JOB_DTYPES = {
@@ -59,47 +85,128 @@ _JOB_DTYPES = {
 }
 
 
-def samples(connection: sqlite3.Connection, job_ids: JobIds, since: Time, until: Time) -> pd.DataFrame:
+def wanted(job_ids: JobIds, since: Time, until: Time) -> Wanted:
+    """What the caller asks for, as the queries need it."""
+    ids = [job_ids] if isinstance(job_ids, str) else job_ids
+    return Wanted(
+        None if ids is None else list(ids),
+        None if since is None else _since_epoch_ns(since, "since"),
+        None if until is None else _since_epoch_ns(until, "until"),
+    )
+
+
+def samples(connection: sqlite3.Connection, store: Path, wanted: Wanted) -> pd.DataFrame:
     """Read the samples frame."""
-    return _samples(connection, *_where(job_ids, since, until))
-
-
-def new_samples(connection: sqlite3.Connection, after: int) -> tuple[pd.DataFrame, int]:
-    """Read the samples whose poll has a later number than this, and the last number."""
-    last = connection.execute("SELECT max(seq) FROM polls").fetchone()[0]
-    return _samples(connection, "seq > ?", [after]), max(after, last or 0)
-
-
-def _samples(connection: sqlite3.Connection, where: str, parameters: list[object]) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    rows = np.fromiter(connection.execute(_SAMPLES + where, parameters), dtype=_SAMPLE_ROW)
-    job_ids_by_code = dict(connection.execute("SELECT job, job_id FROM jobs ORDER BY job_id"))
-    statuses = {code: schema.status_word(text) for code, text in connection.execute("SELECT word, text FROM words")}
-    rank = {code: position for position, code in enumerate(job_ids_by_code)}
-    rows = rows[np.lexsort((rows["sampled_at_ns"], _decoded(rows["job"], rank)))]
-    return pd.DataFrame(
-        {
-            "job_id": _decoded(rows["job"], job_ids_by_code),
-            "sampled_at": pd.to_datetime(rows["sampled_at_ns"], utc=True, unit="ns"),
-            "status": _decoded(rows["status"], statuses),
-            **{name: rows[name] for name, _ in _SAMPLE_ROW[4:]},
-            "latency_s": rows["latency_us"] / 1e6,
-        }
-    ).astype(schema.SAMPLE_DTYPES)
+    of = _joined(connection, store, wanted, _live(connection, wanted))
+    job, at_ns, seq = of["job_id"], of["sampled_at"], of["seq"]
+    is_same = job[1:] == job[:-1]
+    rises = (at_ns[1:] > at_ns[:-1]) | ((at_ns[1:] == at_ns[:-1]) & (seq[1:] > seq[:-1]))
+    is_sorted = ((job[1:] > job[:-1]) | (is_same & rises)).all()
+    order = slice(None) if is_sorted else np.lexsort((seq, at_ns, job))
+    words = [schema.status_word(word) for word in of["words"]]
+    columns = {
+        "job_id": pd.array(of["job_ids"], dtype="string").take(job[order]),
+        "sampled_at": pd.DatetimeIndex(at_ns[order].view("M8[ns]"), tz="UTC"),
+        "status": pd.array(words, dtype="string").take(of["status"][order]),
+        **{name: of[name][order] for name, _ in SAMPLE_ROW[-4:]},
+        "latency_s": of["latency_us"][order] / 1e6,
+    }
+    return pd.DataFrame(columns, copy=False)  # of `schema.SAMPLE_DTYPES` already
 
 
-def polls(connection: sqlite3.Connection, job_ids: JobIds, since: Time, until: Time) -> pd.DataFrame:
+def polls(connection: sqlite3.Connection, store: Path, wanted: Wanted) -> pd.DataFrame:
     """Read every poll, in the order of commit."""
-    where, parameters = _where(job_ids, since, until)
-    return _typed(connection.execute(f"{_POLLS}{where} ORDER BY seq", parameters), schema.POLL_DTYPES)
+    import pandas as pd
+
+    where, parameters = _where(wanted)
+    live = _typed(connection.execute(f"{_POLLS}{where} ORDER BY seq", parameters), schema.POLL_DTYPES)
+    of = _joined(connection, store, wanted)
+    moved = pd.DataFrame(
+        {
+            **{name: of[name] for name in ("seq", *(name for name, _ in SAMPLE_ROW[-4:]))},
+            "job_id": pd.array(of["job_ids"], dtype="string").take(of["job_id"]),
+            "sampled_at": pd.DatetimeIndex(of["sampled_at"].view("M8[ns]"), tz="UTC"),
+            "latency_s": of["latency_us"] / 1e6,
+            "outcome": "ok",
+            "http_status": 200,
+            "detail": None,
+            "status": pd.array(of["words"], dtype="string").take(of["status"]),
+        }
+    )
+    moved = moved[list(schema.POLL_DTYPES)].astype(schema.POLL_DTYPES)
+    return pd.concat([moved, live]).sort_values("seq", ignore_index=True)
 
 
 def jobs(connection: sqlite3.Connection) -> pd.DataFrame:
     """List the jobs, the last sampled one first."""
     frame = _typed(connection.execute(_JOBS), _JOB_DTYPES)
     return frame.assign(status=frame["status"].map(schema.status_word, na_action="ignore").astype("string"))
+
+
+def last_sampled_at_ns(connection: sqlite3.Connection) -> dict[str, int]:
+    """The time of each job's newest poll since the epoch [ns]."""
+    return dict(connection.execute(_LAST_SAMPLED))
+
+
+def rows(connection: sqlite3.Connection, where: str, parameters: list[object]) -> Any:
+    """Samples that are still in the table, as they lie there."""
+    import numpy as np
+
+    return np.fromiter(connection.execute(_SAMPLES + where, parameters), dtype=SAMPLE_ROW)
+
+
+def named(connection: sqlite3.Connection, column: str, codes: Any) -> tuple[Any, list[str]]:
+    """Jobs or words by number: numbered anew from 0, without those that do not occur, and the text of each."""
+    import numpy as np
+
+    query = {"job": "SELECT job_id FROM jobs WHERE job = value", "status": "SELECT text FROM words WHERE word = value"}
+    known = np.flatnonzero(np.bincount(codes))
+    place = np.empty(known[-1] + 1 if len(known) else 0, dtype=np.int32)
+    place[known] = np.arange(len(known))
+    texts = connection.execute(f"SELECT ({query[column]}) FROM json_each(?)", (json.dumps(known.tolist()),))  # noqa: S608
+    return place[codes], [text for (text,) in texts]
+
+
+def _live(connection: sqlite3.Connection, wanted: Wanted) -> Piece:
+    found = rows(connection, *_where(wanted))
+    return Piece(
+        named(connection, "job", found["job"]),
+        named(connection, "status", found["status"]),
+        {name: found[name] for name in segments.NUMBERS},
+    )
+
+
+def _joined(connection: sqlite3.Connection, store: Path, wanted: Wanted, *live: Piece) -> dict[str, Any]:
+    """The columns of all pieces, one after the other; jobs and words numbered in their order, with the texts."""
+    import numpy as np
+
+    parts = segments.parts(connection, wanted)
+    pieces = itertools.chain((segments.read(store, part, wanted) for part in parts), live)
+    most = sum(part.samples for part in parts) + sum(len(piece.numbers["seq"]) for piece in live)
+    dtypes = {**{name: dtype for name, dtype in SAMPLE_ROW if name in segments.NUMBERS}, "job_id": "i4", "status": "i4"}
+    # Filled piece by piece: fresh memory is dear, and this way each piece takes that of the one before.
+    of: dict[str, Any] = {name: np.empty(most, dtype) for name, dtype in dtypes.items()}
+    known: dict[str, dict[str, int]] = {"job_id": {}, "status": {}}
+    count = 0
+    for piece in pieces:
+        rows = slice(count, count + len(piece.numbers["seq"]))
+        for name in segments.NUMBERS:
+            of[name][rows] = piece.numbers[name]
+        for name, (codes, texts) in (("job_id", piece.job), ("status", piece.status)):
+            numbers = [known[name].setdefault(text, len(known[name])) for text in texts]
+            of[name][rows] = np.array(numbers, dtype=np.int32)[codes]
+        count = rows.stop
+    if count < most:
+        of = {name: column[:count].copy() for name, column in of.items()}
+    for name, texts_name in (("job_id", "job_ids"), ("status", "words")):
+        of[texts_name] = sorted(known[name])
+        rank = np.empty(len(known[name]), dtype=np.int32)
+        rank[[known[name][text] for text in of[texts_name]]] = np.arange(len(rank))
+        of[name] = rank[of[name]]
+    return of
 
 
 def _typed(rows: Iterable[tuple[object, ...]], dtypes: dict[str, str]) -> pd.DataFrame:
@@ -112,17 +219,16 @@ def _typed(rows: Iterable[tuple[object, ...]], dtypes: dict[str, str]) -> pd.Dat
     return frame.astype(dtypes)
 
 
-def _where(job_ids: JobIds, since: Time, until: Time) -> tuple[str, list[object]]:
-    clauses: list[str] = ["1"]
-    parameters: list[object] = []
-    if job_ids is not None:
-        wanted = [job_ids] if isinstance(job_ids, str) else list(job_ids)
+def _where(wanted: Wanted) -> tuple[str, list[object]]:
+    clauses: list[str] = ["seq > ?"]
+    parameters: list[object] = [wanted.after]
+    if wanted.job_ids is not None:
         clauses.append("job IN (SELECT job FROM jobs WHERE job_id IN (SELECT value FROM json_each(?)))")
-        parameters.append(json.dumps(wanted))
-    for sign, bound, name in ((">=", since, "since"), ("<", until, "until")):
+        parameters.append(json.dumps(wanted.job_ids))
+    for sign, bound in ((">=", wanted.since_ns), ("<", wanted.until_ns)):
         if bound is not None:
             clauses.append(f"sampled_at_ns {sign} ?")
-            parameters.append(_since_epoch_ns(bound, name))
+            parameters.append(bound)
     return " AND ".join(clauses), parameters
 
 
@@ -136,12 +242,3 @@ def _since_epoch_ns(time: str | datetime, name: str) -> int:
     if stamp.tzinfo is None:
         raise SchemaError(f"{name}: expected a time with a zone, such as '{stamp.isoformat()}+00:00', got {time!r}")
     return stamp.as_unit("ns").value
-
-
-def _decoded(codes: Any, values: dict[int, Any]) -> Any:
-    # One value per code, without a Python step per row.
-    import numpy as np
-
-    table = np.empty(max(values, default=0) + 1, dtype=object)
-    table[list(values)] = list(values.values())
-    return table[codes]
