@@ -1,0 +1,92 @@
+"""P9: loading samples into a frame from a compacted store, beside `pd.read_sql` on the table one would make first.
+
+A million samples in turns; ten million once, each way in a process of its own, for the memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+import mops_analysis as mops
+from benchmarks.driver import Figure, in_turns, main, ratio
+from benchmarks.fleet import samples
+from benchmarks.stores import compacted, fill_naive, read_naive
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def measure(*, small: bool) -> list[Figure]:
+    jobs, per_job, rounds = (20, 50, 1) if small else (1000, 1000, 7)
+    with tempfile.TemporaryDirectory() as folder:
+        naive = Path(folder) / "naive.db"
+        frame = samples(jobs, per_job)
+        fill_naive(naive, frame)
+        with compacted(Path(folder) / "samples.db", frame) as store:
+            pd.testing.assert_frame_equal(store.read_samples(), frame, check_exact=True)
+            read = read_naive(naive).sort_values(["job_id", "sampled_at"], ignore_index=True)
+            pd.testing.assert_frame_equal(read.astype(frame.dtypes), frame, check_exact=True)
+            costs = in_turns({"store": store.read_samples, "naive": partial(read_naive, naive)}, rounds)
+    figures = [
+        Figure("P9", f"CPU, read_sql / read_samples, {len(frame):,}", 1 / ratio(costs, "store", "naive"), at_least=10)
+    ]
+    return figures if small else [*figures, *_large()]
+
+
+def _large() -> list[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        frame = samples(10_000, 1000)
+        n = len(frame)
+        fill_naive(Path(folder) / "naive.db", frame)
+        with compacted(Path(folder) / "samples.db", frame):
+            pass
+        del frame
+        store, naive = (_alone(Path(folder) / name) for name in ("samples.db", "naive.db"))
+    assert store["sum"] == naive["sum"], "the two ways read different samples"
+    return [
+        Figure("P9", f"CPU, read_sql / read_samples, {n:,}", naive["cpu_s"] / store["cpu_s"], at_least=20),
+        Figure("P9", f"peak / frame, {n:,} (read_sql: {naive['peak']:.1f})", store["peak"], at_most=4),
+    ]
+
+
+def _alone(path: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.p09", "--read", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def _read(path: Path) -> None:
+    """Print what it costs to read one of the two, and a sum over all that was read, in whatever order."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun = time.process_time()
+    if path.name == "naive.db":
+        frame = read_naive(path)
+    else:
+        with mops.SampleStore(path) as store:
+            frame = store.read_samples()
+    cpu_s = time.process_time() - begun
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    typed = frame.astype(mops.schema.SAMPLE_DTYPES)
+    rows = pd.util.hash_pandas_object(typed, index=False)
+    size = int(typed.memory_usage(index=False, deep=False).sum())
+    print(json.dumps({"cpu_s": cpu_s, "peak": peak / size, "sum": int(rows.sum())}))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--read")
+    asked, _ = parser.parse_known_args()
+    if asked.read:
+        _read(Path(asked.read))
+    else:
+        main(__doc__, measure)
