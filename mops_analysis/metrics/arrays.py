@@ -334,7 +334,7 @@ class Window:
         return np.asarray((counter[self.rows] - before) - self.share * (counter[right] - before), dtype=np.float64)
 
 
-def median_by_job(values: Ints, job: Ints, jobs: int) -> Floats:
+def median_by_job(values: Ints | Floats, job: Ints, jobs: int) -> Floats:
     """Median of each job's values, NaN where it has none.
 
     Parameters

@@ -10,10 +10,11 @@ import pandas as pd
 
 from mops_analysis import schema
 from mops_analysis.errors import SchemaError
-from mops_analysis.metrics.arrays import IncludesFailed
-from mops_analysis.metrics.failures import failure_rate, wilson
+from mops_analysis.metrics.arrays import Arrays, IncludesFailed, Window, median_by_job, nanoseconds
+from mops_analysis.metrics.counting import includes_failed, work
+from mops_analysis.metrics.failures import wilson
 from mops_analysis.metrics.summary import summary as summary_of
-from mops_analysis.metrics.throughput import throughput
+from mops_analysis.metrics.throughput import RateClock
 
 _ENOUGH = 5  # ended jobs before their failure rates say what is usual
 _UTC = "datetime64[ns, UTC]"
@@ -85,24 +86,82 @@ def fleet(
     0        1          0.5          job-1            0.5
     """
     jobs = summary_of(samples, processed_includes_failed=processed_includes_failed) if summary is None else summary
-    present = samples["sampled_at"].max() if now is None else pd.Timestamp(now)
+    present = jobs["last_sampled_at"].max() if now is None else pd.Timestamp(now)
     if pd.notna(present) and present.tzinfo is None:
         raise SchemaError(f"now: expected a time with a zone, got {now!r}; say pandas.Timestamp.now('UTC')")
-    running = jobs[jobs["status"] == schema.RUNNING_STATUS]
-    of_running = samples[samples["job_id"].isin(running["job_id"])]
-    rates = throughput(of_running, processed_includes_failed=processed_includes_failed, window=window)
-    recent = samples[samples["job_id"].isin(_seen_within(jobs, present, failure_window))]
-    failures = failure_rate(recent, processed_includes_failed=processed_includes_failed, window=failure_window)
+    counts = is_running(jobs) | is_recent(jobs, present, failure_window)
+    rates = newest_rates(
+        samples[samples["job_id"].isin(jobs["job_id"][counts])],
+        processed_includes_failed=processed_includes_failed,
+        window=window,
+        failure_window=failure_window,
+    )
+    return together(jobs, rates, present, failure_window=failure_window, tz=tz)
+
+
+def is_running(jobs: pd.DataFrame) -> pd.Series[bool]:
+    """Which jobs of a summary run."""
+    return jobs["status"] == schema.RUNNING_STATUS
+
+
+def is_recent(jobs: pd.DataFrame, now: pd.Timestamp, failure_window: str) -> pd.Series[bool]:
+    """Which jobs of a summary were seen within the failure window."""
+    return jobs["last_sampled_at"] > now - pd.Timedelta(failure_window)
+
+
+def newest_rates(
+    samples: pd.DataFrame,
+    *,
+    processed_includes_failed: IncludesFailed = "auto",
+    window: float | str | pd.Timedelta = "2min",
+    failure_window: str = "30min",
+) -> pd.DataFrame:
+    """What `together` needs of each job beside its summary; changes only with the job's own samples.
+
+    Returns
+    -------
+    DataFrame
+        One row per job: `job_id`; `items_per_s` at the last sample, and `usual_items_per_s`, the median of those at all
+        samples [items/s]; `failed` and `finished` in the failure window that ends at the last sample [items].
+    """
+    arrays = Arrays.of(samples)
+    width, failure_width = nanoseconds(window, "window"), nanoseconds(failure_window, "failure_window")
+    rule = includes_failed(arrays, processed_includes_failed)
+    columns = np.empty((4, len(arrays.job_ids)))
+    for _, jobs, block in arrays.blocks():
+        done = work(block, rule[jobs])
+        clock = RateClock.of(block, done)
+        rate = clock.rate(Window.before(block, clock.running, width), width)
+        known = np.flatnonzero(~np.isnan(rate))
+        usual = median_by_job(rate[known], block.job[known], len(block.job_ids))
+        recent = Window.before(block, block.so_far(block.step_ns), failure_width, block.last)
+        failed, finished = (recent.rise(block.so_far(items)) for items in (done.failed, done.finished))
+        columns[:, jobs] = rate[block.last], usual, failed, finished
+    names = ("items_per_s", "usual_items_per_s", "failed", "finished")
+    return pd.DataFrame({"job_id": pd.array(arrays.job_ids, dtype="string"), **dict(zip(names, columns, strict=True))})
+
+
+def together(
+    jobs: pd.DataFrame,
+    rates: pd.DataFrame,
+    now: pd.Timestamp,
+    *,
+    failure_window: str = "30min",
+    tz: str | tzinfo = "UTC",
+) -> pd.DataFrame:
+    """The row of `fleet`, from the summary of all jobs and the newest rates of those that run or were seen lately."""
+    running = jobs[is_running(jobs)]
+    recent = jobs["job_id"][is_recent(jobs, now, failure_window)]
     latest = {f"all_done_by{end}": _time(running[f"eta{end}"].max()) for end in ("", "_low", "_high")}
     return pd.DataFrame(
         {
             "running": [len(running)],
-            "pending": [int((jobs["status"] == "pending").sum())],
+            "pending": [int((jobs["status"] == schema.PENDING_STATUS).sum())],
             **latest,
             "unforecast": [int(running["eta"].isna().sum())],
-            **_pace(rates),
-            **_failures(failures, jobs),
-            **_ended(jobs, present, tz),
+            **_pace(rates[rates["job_id"].isin(running["job_id"])]),
+            **_failures(rates[rates["job_id"].isin(recent)], jobs),
+            **_ended(jobs, now, tz),
         }
     )
 
@@ -111,27 +170,21 @@ def _time(moment: Any) -> pd.Series[Any]:
     return pd.Series([moment], dtype=_UTC)
 
 
-def _seen_within(jobs: pd.DataFrame, now: pd.Timestamp, window: str) -> pd.Series[Any]:
-    return jobs["job_id"][jobs["last_sampled_at"] > now - pd.Timedelta(window)]
-
-
 def _pace(rates: pd.DataFrame) -> dict[str, Any]:
-    by_job = rates.dropna(subset=["items_per_s"]).groupby("job_id")["items_per_s"]
-    newest = rates.drop_duplicates("job_id", keep="last").set_index("job_id")["items_per_s"].dropna()
-    usual = by_job.median().reindex(newest.index)
-    share = (newest / usual.where(usual > 0)).dropna()
+    newest = rates.set_index("job_id").dropna(subset=["items_per_s"])
+    usual = newest["usual_items_per_s"]
+    share = (newest["items_per_s"] / usual.where(usual > 0)).dropna()
     slowest = share.nsmallest(1)
     return {
-        "items_per_s": [newest.sum() if len(newest) else np.nan],
+        "items_per_s": [newest["items_per_s"].sum() if len(newest) else np.nan],
         "slowest_job_id": pd.array(slowest.index.tolist() or [None], dtype="string"),
         "slowest_share": [share.min()],
-        "slowest_items_per_s": [newest.reindex(slowest.index).min()],
+        "slowest_items_per_s": [newest["items_per_s"].reindex(slowest.index).min()],
     }
 
 
 def _failures(rates: pd.DataFrame, jobs: pd.DataFrame) -> dict[str, Any]:
-    newest = rates.drop_duplicates("job_id", keep="last")
-    failed, finished = (np.array([newest[name].sum()], dtype=np.float64) for name in ("failed", "finished"))
+    failed, finished = (np.array([rates[name].sum()], dtype=np.float64) for name in ("failed", "finished"))
     rate, low, high = wilson(failed, finished, 0.95)
     ended = jobs.loc[jobs["status"].isin(schema.TERMINAL_STATUSES), "failure_rate"].dropna()
     usual = ended.median() if len(ended) >= _ENOUGH else np.nan
