@@ -61,9 +61,9 @@ class Figure:
 
     def __str__(self) -> str:
         bounds = (("at most", self.at_most), ("at least", self.at_least))
-        goals = [f"{word} {bound:g} {self.unit}" for word, bound in bounds if bound is not None]
+        goals = [f"{word} {bound:g} {self.unit}".strip() for word, bound in bounds if bound is not None]
         verdict = f"goal: {', '.join(goals)}; {'reached' if self.is_reached else 'MISSED'}" if goals else "no goal"
-        return f"{self.goal:4} {self.what:58} {self.value:8.3g} {self.unit}  ({verdict})"
+        return f"{self.goal:4} {self.what:58} {self.value:8.3g} {self.unit:2} ({verdict})"
 
 
 Measure = Callable[..., list[Figure]]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 
@@ -24,8 +24,10 @@ def measure(*, small: bool) -> list[Figure]:
     frame = samples(jobs, per_job)
     with (
         tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, local_directory=folder) as cluster,
+        ThreadPoolExecutor(1) if small else ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=not small, dashboard_address=None, local_directory=folder
+        ) as cluster,
         Client(cluster) as client,
     ):
         mops.write_dataset(frame, f"{folder}/fleet", progress=False)

@@ -137,13 +137,18 @@ class Sampler:
         self.stop()
 
     def __repr__(self) -> str:
-        state = f"running, {len(self._watches)} jobs" if self.running else "not running"
+        state = f"running, {len(self._watches)} jobs, {self.threads} threads" if self.running else "not running"
         return f"Sampler({self.store!r}, interval_s={self.interval_s:g}, {state})"
 
     @property
     def running(self) -> bool:
         """Whether there is a job left to poll, and nobody has stopped the sampler."""
         return bool(self._threads) and not self._stopping.is_set()
+
+    @property
+    def threads(self) -> int:
+        """Threads started so far: as many as replies were waited for at the same time, and one more for what is due."""
+        return len(self._threads)
 
     @property
     def error(self) -> BaseException | None:
