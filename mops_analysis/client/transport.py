@@ -20,11 +20,11 @@ import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import urllib3
-from requests import PreparedRequest, Response
+from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from mops_analysis.credentials import Secret
@@ -105,6 +105,8 @@ class DeadlineTLSSocket(ssl.SSLSocket):
 
 
 def _resolve(host: str, port: int) -> list[Any]:
+    with contextlib.suppress(socket.gaierror):  # an address in figures needs no name service
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     # getaddrinfo knows no timeout: a thread waits for it, and we wait for the thread.
     answers: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
 
@@ -227,12 +229,6 @@ class _Adapter(HTTPAdapter):
         # The SSL context holds the certificates; the original would load them again for each connection (20 ms).
         return
 
-    def build_response(self, req: PreparedRequest, resp: Any) -> Response:
-        # The original also fills a cookie jar.
-        response = Response()
-        response.request, response.raw = req, resp
-        return response
-
 
 class Transport:
     """GETs at one origin; one connection per thread.
@@ -259,7 +255,7 @@ class Transport:
         self.read_timeout_s = read_timeout_s
         self._ssl_context = ssl_context
         self._proxy = proxy
-        self._timeout = (connect_timeout_s, read_timeout_s)
+        self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s)
         self._threads = threading.local()
         self._lock = threading.Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -271,27 +267,34 @@ class Transport:
         A server may close an idle connection just when we use it again; so where a used connection breaks before the
         first byte of a reply, the request is sent once more on a new one.
         """
-        request = PreparedRequest()
-        request.method, request.url, request.headers = "GET", url, CaseInsensitiveDict(headers)
         interrupts = self._interrupts
         _budget.start(self, interrupts, ends_at)
-        outcome = self._attempt(request)
+        outcome = self._attempt(url, headers)
         if isinstance(outcome, Reply):
             return outcome
         self.drop()
         if outcome.kind == "connection" and not _budget.is_new_connection and not _budget.has_received:
             _budget.start(self, interrupts, ends_at)
-            outcome = self._attempt(request)
+            outcome = self._attempt(url, headers)
             if isinstance(outcome, Failure):
                 self.drop()
         if isinstance(outcome, Failure) and self._interrupts != interrupts:
             return Failure("connection", "the poll was interrupted")
         return outcome
 
-    def _attempt(self, request: PreparedRequest) -> Reply | Failure:
-        proxies = {"https": self._proxy.reveal()} if self._proxy else {}
+    def _attempt(self, url: str, headers: Mapping[str, str]) -> Reply | Failure:
         try:
-            raw = self._adapter().send(request, stream=True, timeout=self._timeout, proxies=proxies).raw
+            raw = self._pool(url).urlopen(
+                "GET",
+                urlsplit(url).path,
+                headers=headers,
+                redirect=False,
+                retries=False,
+                timeout=self._timeout,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+            )
             body, is_whole = _read_body(raw)
         except Exception as error:  # noqa: BLE001  a hostile reply makes the libraries below raise anything at all
             return _failure(error)
@@ -299,15 +302,22 @@ class Transport:
             raw.close()
         return Reply(raw.status, raw.reason or "", raw.headers, body, is_whole)
 
-    def _adapter(self) -> _Adapter:
-        if not hasattr(self._threads, "adapter"):
-            self._threads.adapter = _Adapter(self._ssl_context)
-        adapter: _Adapter = self._threads.adapter
-        return adapter
+    def _pool(self, url: str) -> urllib3.HTTPConnectionPool:
+        # Through the adapter of `requests`, since it knows how to talk to a proxy.
+        if not hasattr(self._threads, "pool"):
+            request = PreparedRequest()
+            request.url = url
+            proxies = {"https": self._proxy.reveal()} if self._proxy else {}
+            adapter = _Adapter(self._ssl_context)
+            self._threads.pool = adapter.get_connection_with_tls_context(request, verify=True, proxies=proxies)
+        pool: urllib3.HTTPConnectionPool = self._threads.pool
+        return pool
 
     def drop(self) -> None:
         """Close this thread's connection: after anything odd the next reply on it might be a late one."""
-        self._adapter().close()
+        if hasattr(self._threads, "pool"):
+            self._threads.pool.close()
+            del self._threads.pool
 
     def register(self, sock: socket.socket) -> None:
         """Note a socket that a poll is about to wait for."""
