@@ -30,6 +30,15 @@ def test_first_polls_are_spread_over_the_interval():
 
 
 @pytest.mark.parametrize(
+    ("jobs", "interval_s", "threads"), [(1, 3.0, 1), (15, 3.0, 1), (16, 3.0, 2), (2000, 3.0, 134), (3, 0.02, 3)]
+)
+def test_first_threads_wait_for_usual_replies(jobs, interval_s, threads):
+    """Replies after 0.2 s, 2,000 jobs each 3 s: 133.3 are under way; never more threads than jobs, or than allowed."""
+    assert schedule.first_threads(jobs, interval_s, 256) == threads
+    assert schedule.first_threads(10_000, 3.0, 256) == 256
+
+
+@pytest.mark.parametrize(
     ("now", "expected"),
     [(10.0, 13.0), (10.2, 13.0), (12.999, 13.0), (13.0, 16.0), (13.5, 16.0), (610.0, 613.0)],
 )

@@ -62,7 +62,7 @@ class Sampler:
     interval_s
         Time between two polls of a job [s].
     workers
-        The most replies waited for at the same time; threads are started as they are needed.
+        The most replies waited for at the same time; `threads` says how many it takes.
     max_requests_per_s
         The most requests per second over all jobs; None sets no bound.
     stop_at_review
@@ -147,7 +147,7 @@ class Sampler:
 
     @property
     def threads(self) -> int:
-        """Threads started so far: as many as replies were waited for at the same time, and one more for what is due."""
+        """How many threads there are: enough for replies after 0.2 s, more once more were needed, `workers` at most."""
         return len(self._threads)
 
     @property
@@ -191,9 +191,10 @@ class Sampler:
         try:  # an interrupt may come while it starts, too
             self.start(job_ids, timeout_s)
             with progress_bars(show=progress) as show:
-                while not self.wait(0.2):
-                    show(self.outcomes())
-                show(self.outcomes())
+                # Looking at thousands of jobs takes milliseconds, in which no poll is sent.
+                while not self.wait(max(0.2, len(self._watches) / 2000)):
+                    show(self.outcomes)
+                show(self.outcomes)
         finally:
             self.stop()
         if self._error is not None:
@@ -231,7 +232,6 @@ class Sampler:
         _RUNNING.add(self)
         atexit.register(self.stop)
         with self._lock:
-            self._start_worker()
             if timeout_s is not None:
                 longest_s = min(timeout_s, threading.TIMEOUT_MAX)
                 self._timer = threading.Timer(longest_s, self._end_all, ("timed_out", self._stopping))
@@ -338,6 +338,9 @@ class Sampler:
         return is_admitted
 
     def _enqueue(self, job_ids: list[str], last_ns: dict[str, int]) -> None:
+        jobs = len(job_ids) + sum(watch.outcome == "running" for watch in self._watches.values())
+        for _ in range(len(self._threads), schedule.first_threads(jobs, self.interval_s, self.workers)):
+            self._start_worker()
         now = time.monotonic()
         utc_ns = self._clock.at(now)
         times = schedule.first_polls(len(job_ids), now, self.interval_s, self._rng)

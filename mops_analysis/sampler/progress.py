@@ -11,13 +11,15 @@ from mops_analysis.schema import status_word
 if TYPE_CHECKING:
     from mops_analysis.sampler import Outcome
 
+    Outcomes = Callable[[], list[Outcome]]
+
 #: More jobs than this share one bar.
 MOST_BARS = 20
 
 
 @contextlib.contextmanager
-def progress_bars(*, show: bool) -> Iterator[Callable[[list[Outcome]], None]]:
-    """Give a function that brings the bars up to date."""
+def progress_bars(*, show: bool) -> Iterator[Callable[[Outcomes], None]]:
+    """Give a function that brings the bars up to date; it asks for the outcomes where it shows them."""
     if not show:
         yield _show_nothing
         return
@@ -34,8 +36,8 @@ def progress_bars(*, show: bool) -> Iterator[Callable[[list[Outcome]], None]]:
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=5) as bars:
         tasks = {}
 
-        def update(outcomes: list[Outcome]) -> None:
-            for name, share, text in _lines(outcomes):
+        def update(outcomes: Outcomes) -> None:
+            for name, share, text in _lines(outcomes()):
                 if name not in tasks:
                     tasks[name] = bars.add_task(name, total=1.0, text=text)
                 bars.update(tasks[name], completed=share, text=text)
@@ -43,7 +45,7 @@ def progress_bars(*, show: bool) -> Iterator[Callable[[list[Outcome]], None]]:
         yield update
 
 
-def _show_nothing(_: list[Outcome]) -> None:
+def _show_nothing(_: Outcomes) -> None:
     pass
 
 

@@ -29,6 +29,17 @@ MOST_UNANSWERED = 8
 #: Such jobs wait for a service in doubt no longer than so many intervals at a time.
 LONGEST_HOLD = 6
 
+#: For replies that take so long [s] the first threads are enough; more are started where more are needed.
+USUAL_LATENCY_S = 0.2
+
+
+def first_threads(jobs: int, interval_s: float, most: int) -> int:
+    """Return how many threads to start before the first poll is due: as many as replies will be under way.
+
+    By Little's law. Starting them in the rush of the first polls would make those late.
+    """
+    return max(1, min(most, jobs, math.ceil(jobs * USUAL_LATENCY_S / interval_s)))
+
 
 def first_polls(jobs: int, now: float, interval_s: float, rng: random.Random) -> Sequence[float]:
     """Spread the first polls of so many jobs evenly over one interval, each a little off by chance."""
