@@ -33,11 +33,9 @@ voila: .venv/voila
 	$(BIN)/mops dashboard --simulate
 
 bench: .venv/dev
-	$(BIN)/python benchmarks/client.py
-	$(BIN)/python benchmarks/metrics.py
-	$(BIN)/python benchmarks/reliability.py
-	$(BIN)/python benchmarks/eta/score.py
 	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/eta/score.py
+	$(BIN)/python benchmarks/reliability.py
 
 gallery: .venv/dev
 	$(BIN)/python docs/gallery.py

@@ -4,7 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-for driver in sorted(Path(__file__).parent.glob("p[0-9][0-9].py")):
-    done = subprocess.run([sys.executable, "-m", f"benchmarks.{driver.stem}", *sys.argv[1:]], check=False)
-    if done.returncode:
-        sys.exit(f"benchmarks.{driver.stem} failed")
+drivers = sorted(path.stem for path in Path(__file__).parent.glob("p[0-9][0-9].py"))
+failed = [
+    name
+    for name in drivers
+    if subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=False).returncode
+]
+if failed:
+    sys.exit(f"no figures of {', '.join(failed)}")

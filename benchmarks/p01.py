@@ -68,7 +68,7 @@ def many_jobs(*, small: bool) -> list[Figure]:
     jobs, seconds, interval_s, rounds = (20, 0.8, 0.4, 1) if small else (2000, 6.0, 3.0, 7)
     pairs = [
         (
-            sampled(jobs, seconds, interval_s=interval_s, workers=128).cpu_per_poll_ms,
+            sampled(jobs, seconds, interval_s=interval_s, threads=128).cpu_per_poll_ms,
             plain(jobs, seconds, interval_s=interval_s, threads=128).cpu_per_poll_ms,
         )
         for _ in range(rounds)

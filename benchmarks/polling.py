@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import requests
 
 import mops_analysis as mops
-from benchmarks.service import FIELDS, HUNG_EVERY, Log, job_ids, service
+from benchmarks.service import FIELDS, HUNG_EVERY, ROOT, Log, service
 
 LATENCY_S = (0.05, 0.2)
 INTERVAL_S = 3.0
@@ -36,9 +34,9 @@ class Run:
     missed
         How many polls of the grid did not come.
     cpu_s, seconds
-        CPU time of this process, and how long the run took.
-    connections
-        How many the service saw.
+        CPU time of the process that polled, and how long it took.
+    threads
+        How many it had for it.
     """
 
     late_s: npt.NDArray[np.float64]
@@ -48,7 +46,7 @@ class Run:
     missed: int
     cpu_s: float
     seconds: float
-    connections: int
+    threads: int
 
     @property
     def jobs(self) -> int:
@@ -71,24 +69,19 @@ class Run:
 
 
 def sampled(
-    jobs: int, seconds: float, *, interval_s: float = INTERVAL_S, has_hung: bool = False, workers: int = 256
+    jobs: int, seconds: float, *, interval_s: float = INTERVAL_S, has_hung: bool = False, threads: int = 256
 ) -> Run:
     """Poll by the sampler, into a store on the disk."""
-    with tempfile.TemporaryDirectory() as folder, mops.SampleStore(f"{folder}/samples.db") as store:
-
-        def poll(url: str) -> None:
-            with mops.JobStatusClient(base_url=url) as client:
-                sampler = mops.Sampler(client, store, interval_s, workers=workers)
-                sampler.watch(job_ids(jobs), timeout_s=seconds, progress=False)
-
-        run = _run(poll, seconds, interval_s, has_hung=has_hung)
-        _check(store, run)
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/samples.db"
+        run = _run("sampled", path, jobs, seconds, interval_s, threads, has_hung=has_hung)
+        _check(path, run)
     return run
 
 
-def _check(store: mops.SampleStore, run: Run) -> None:
+def _check(path: str, run: Run) -> None:
     # Every reply is in the store as it was served, but for those that were under way at the end.
-    samples = store.read_samples()
+    samples = mops.read_samples(path)
     fields = samples[list(FIELDS)].drop_duplicates()
     assert fields.to_dict("records") == [FIELDS], fields
     sent = np.bincount(run.job)
@@ -99,40 +92,19 @@ def _check(store: mops.SampleStore, run: Run) -> None:
 
 def plain(jobs: int, seconds: float, *, interval_s: float = INTERVAL_S, threads: int = 128) -> Run:
     """Poll as one would without the sampler: at each tick all jobs go to a pool of threads, each with a Session."""
-    own = threading.local()
-
-    def poll(url: str) -> None:
-        def fetch(job_id: str) -> None:
-            if not hasattr(own, "session"):
-                own.session = requests.Session()
-            status = own.session.get(f"{url}/api/jobs/{job_id}/status", timeout=10).json()
-            assert status == {"job_id": job_id, **FIELDS}, status
-
-        with ThreadPoolExecutor(threads) as pool:
-            begun = time.monotonic()
-            for tick in range(round(seconds / interval_s)):
-                time.sleep(max(0.0, begun + tick * interval_s - time.monotonic()))
-                done = [pool.submit(fetch, job_id) for job_id in job_ids(jobs)]
-            for each in done:
-                each.result()
-
-    return _run(poll, seconds, interval_s, has_a_tick=True)
+    return _run("plain", "", jobs, seconds, interval_s, threads)
 
 
 def _run(
-    poll: Callable[[str], None],
-    seconds: float,
-    interval_s: float,
-    *,
-    has_hung: bool = False,
-    has_a_tick: bool = False,
+    way: str, path: str, jobs: int, seconds: float, interval_s: float, threads: int, *, has_hung: bool = False
 ) -> Run:
+    numbers = {"jobs": jobs, "seconds": seconds, "interval": interval_s, "threads": threads}
+    options = [text for name, number in numbers.items() for text in (f"--{name}", str(number))]
     with service(latency_s=LATENCY_S, has_hung=has_hung) as server:
-        cpu, begun = time.process_time(), time.monotonic()
-        poll(server.url)
-        took = time.monotonic() - begun
-        cpu = time.process_time() - cpu
-    ended = begun + seconds - _LATEST_S
+        command = [sys.executable, "-m", "benchmarks.pollers", way, server.url, path, *options]
+        told = json.loads(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
+    ended = told["begun"] + seconds - _LATEST_S
+    has_a_tick = way == "plain"
     late, at, job, missed = lateness(server.log, interval_s, ended, has_hung=has_hung, has_a_tick=has_a_tick)
     return Run(
         late_s=late,
@@ -140,9 +112,9 @@ def _run(
         job=job,
         floor_s=np.array(server.log.sleeps_s),
         missed=missed,
-        cpu_s=cpu,
-        seconds=took,
-        connections=server.log.connections,
+        cpu_s=told["cpu_s"],
+        seconds=told["seconds"],
+        threads=told["threads"],
     )
 
 
