@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import mops_analysis as mops
+from mops_analysis import parquet
 from mops_analysis.cli import main
 from mops_analysis.schema import JobStatus, Poll
 from mops_analysis.store import SampleStore, compaction
 
 SECOND = 1_000_000_000
 T0 = 1_763_474_400 * SECOND  # 2025-11-18 14:00 UTC
+DONE = JobStatus("job b", "completed", 100.0, 10, 10, 0)
 
 
 def some_polls(seed: int, count: int) -> list[Poll]:
@@ -42,7 +45,8 @@ def some_polls(seed: int, count: int) -> list[Poll]:
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    """Slices, files and rounds of a few rows each."""
+    """Slices, groups of rows, files and rounds of a few rows each."""
+    monkeypatch.setattr(parquet, "ROW_GROUP", 5)
     monkeypatch.setattr(compaction, "_SLICE", 7)
     monkeypatch.setattr(compaction, "_PER_FILE", 16)
     monkeypatch.setattr(compaction, "_AT_ONCE", 40)
@@ -103,14 +107,15 @@ def test_a_compacted_store_says_what_it_said_before(tmp_path, seed):
 
 def test_faults_stay_and_samples_go(filled):
     """The SQLite file keeps the polls that gave no sample, and the last one, whose number the next poll follows."""
+    filled.append(replace(some_polls(0, 1)[0], outcome="ok", http_status=200, detail=None, status=DONE))
     polls = filled.read_polls()
     moved = filled.compact()
     assert moved == ((polls["outcome"] == "ok") & (polls["http_status"] == 200)).sum()
     with sqlite3.connect(filled.path) as connection:
         assert connection.execute("SELECT count(*) FROM polls").fetchone()[0] <= len(polls) - moved + 1
     filled.append(*some_polls(1, 2))
-    assert filled.read_polls()["seq"].tolist() == list(range(1, 203))
-    assert filled.read_new_samples()[1] == 202
+    assert filled.read_polls()["seq"].tolist() == list(range(1, 204))
+    assert filled.read_new_samples()[1] == 203
 
 
 def test_compacting_an_empty_or_compacted_store_changes_nothing(store):
@@ -299,11 +304,11 @@ def test_a_store_whose_files_are_missing_or_cut_is_refused(filled):
     assert len(mops.read_samples(filled.path)) > 100
 
 
+@pytest.mark.usefixtures("small_parts")
 def test_a_flipped_bit_is_found_by_a_check_and_is_not_copied(filled, tmp_path):
     """The check reads every byte; a backup does not pass damage on, and leaves nothing behind."""
     filled.compact()
-    (file,) = files_of(filled)
-    spoil(file)
+    spoil(files_of(filled)[-1])
     with pytest.raises(mops.StoreError, match="is damaged: its contents are not those that were written"):
         filled.check()
     with pytest.raises(mops.StoreError, match="is damaged"):

@@ -164,6 +164,17 @@ class SampleStore:
         StoreError
             If pyarrow is missing (extra `parquet`), another process compacts the store, or a file cannot be written;
             then what was not moved yet is where it was.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from mops_analysis import load_example
+        >>> with tempfile.TemporaryDirectory() as folder, SampleStore(folder + "/samples.db") as store:
+        ...     _ = store.append_samples(load_example())
+        ...     moved = store.compact()
+        ...     samples = store.read_samples()
+        >>> moved, len(samples)
+        (1613, 1613)
         """
         from mops_analysis.store.compaction import compact
 
