@@ -117,6 +117,7 @@ SAMPLES = {
     "HTTP/1.0": of(body_of, version="1.0"),
     "Connection: close": of(body_of, "Connection: close"),
     "until the connection closes": raw(lambda job: head(200) + body_of(job)),
+    "a folded line before the headers": raw(lambda job: framed(job).replace(b"\r\n", b"\r\n odd\r\n", 1), then="keep"),
     "odd header case": raw(lambda job: framed(job).replace(b"Content-Length", b"cONTENT-lENGTH"), then="keep"),
     "100 first": raw(lambda job: head(100) + framed(job), then="keep"),
     "103 first": raw(lambda job: head(103, "Link: </x>") + framed(job), then="keep"),
@@ -201,6 +202,12 @@ FAULTS: dict[str, tuple[Behaviour, str, int | None, int]] = {
     "status that is no number": (raw(b"HTTP/1.1 OK 200\r\n\r\n"), "connection", None, 1),
     "500 headers": (raw(lambda job: head(200, *["X: y"] * 500) + body_of(job)), "connection", None, 1),
     "100 kB header": (raw(lambda job: head(200, "X: " + "y" * 100_000) + body_of(job)), "connection", None, 1),
+    "a line that is no header": (
+        raw(lambda job: head(200, "Oops", f"Content-Length: {len(body_of(job))}") + body_of(job)),
+        "connection",
+        None,
+        1,
+    ),
     "two lengths": (
         raw(lambda job: head(200, "Content-Length: 5, 6") + body_of(job)),
         "connection",
@@ -1093,12 +1100,22 @@ def test_a_client_shows_no_credential() -> None:
 
 
 def test_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """At any level, no log line holds a credential."""
+    """At any level, no log line holds a credential, whatever the reply's headers repeat; nor is there a traceback."""
+
+    def echoing(form: bytes) -> Behaviour:
+        def behave(exchange: Exchange) -> bool:
+            return raw(b"HTTP/1.1 200 " + form.replace(b"%", echo(exchange)) + b"\r\n\r\n")(exchange)
+
+        return behave
+
     caplog.set_level(0)
-    script = {"job-1": [sample(), reply(401), close, raw(b"HTTP/1.1 200 OK\r\n bad\r\n\r\n")]}
-    with FaultyServer(script) as server, client_for(server) as client:
-        for _ in range(4):
+    forms = (b"OK\r\n %", b"OK\r\n%", b"OK\r\n: %", b"OK\r\nX: y\r\n%", b"%", b"OK\r\nLocation: %")
+    behaviours = [sample(), reply(401), close, *(echoing(form) for form in forms), raw(b"HTTP/1.1 oops\r\n\r\n")]
+    with FaultyServer({"job-1": behaviours}) as server, client_for(server) as client:
+        for _ in range(len(behaviours) + 1):
             outcome_of(client)
+    assert "urllib3" in caplog.text
+    assert "Traceback" not in caplog.text
     assert not leaks(caplog.text)
 
 

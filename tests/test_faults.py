@@ -376,7 +376,7 @@ def test_the_last_status_ends_the_watch(store):
     script = {word: [sample(), sample(status=word)] for word in LAST}
     with FaultyServer(script | {"healthy": HEALTHY}) as server, clients(server) as client:
         sampler = mops.Sampler(client, store, interval_s=0.05)
-        sampler.watch([*LAST, "healthy"], progress=False)
+        sampler.watch([*LAST, "healthy"], progress=False, timeout_s=20)
         time.sleep(0.15)
         *rows, healthy = sampler.outcomes()
         check_healthy([healthy], store, server)
@@ -392,7 +392,7 @@ def test_a_stale_connection_loses_no_sample(store):
     for n in range(2, 7):
         script += [(close, reset)[n % 2], sample(processed_items=n)]
     with FaultyServer({"job-1": [*script, end()]}) as server, clients(server) as client:
-        mops.Sampler(client, store, interval_s=0.05).watch("job-1", progress=False)
+        mops.Sampler(client, store, interval_s=0.05).watch("job-1", progress=False, timeout_s=20)
     assert store.read_polls()["outcome"].unique().tolist() == ["ok"]
     assert store.read_samples()["processed_items"].tolist() == [1, 2, 3, 4, 5, 6, 9]
 
@@ -494,7 +494,7 @@ def test_pollers_that_are_told_to_wait_do_not_come_back_together(store):
         return reply(429, b"", "Retry-After: 1")(exchange)
 
     with FaultyServer({f"job-{n}": [wait, end()] for n in range(6)}) as server, clients(server) as client:
-        mops.Sampler(client, store, interval_s=0.1).watch([f"job-{n}" for n in range(6)], progress=False)
+        mops.Sampler(client, store, interval_s=0.1).watch([f"job-{n}" for n in range(6)], progress=False, timeout_s=20)
         waits = [server.of(job_id)[1].at - told_at for job_id, told_at in told.items()]
     assert min(waits) >= 1
     assert max(waits) - min(waits) >= 0.05
@@ -505,7 +505,7 @@ def test_a_service_that_asks_for_ever_is_given_up(store, asked):
     """A wait of years is not waited for: one request, outcome gave_up, exit code 7."""
     with FaultyServer({"job-1": reply(429, b"", f"Retry-After: {asked}")}) as server, clients(server) as client:
         sampler = mops.Sampler(client, store, interval_s=0.05)
-        sampler.watch("job-1", progress=False)
+        sampler.watch("job-1", progress=False, timeout_s=20)
         [row] = sampler.outcomes()
         assert (row.outcome, _exit_code(row, fail_on_review=False), len(server.requests)) == ("gave_up", 7, 1)
 
@@ -538,7 +538,9 @@ def test_a_token_that_expires_under_way_is_replaced(store):
         return end() if number > 5 else guarded
 
     with FaultyServer(answer) as server, clients(server, token=lambda: next(tokens)) as client:
-        frame = mops.Sampler(client, store, interval_s=0.2).watch(["job-1", "job-2", "job-3"], progress=False)
+        frame = mops.Sampler(client, store, interval_s=0.2).watch(
+            ["job-1", "job-2", "job-3"], progress=False, timeout_s=20
+        )
         assert set(frame["outcome"]) == {"ended"}
         assert frame["failures"].sum() == 0
     assert next(tokens) == "unused"
@@ -738,7 +740,7 @@ def test_odd_paths_are_just_files(tmp_path, monkeypatch, name):
     """Whatever the store's name, it is a file of that name, and the polls are in it."""
     monkeypatch.chdir(tmp_path)
     with FaultyServer({"job-1": [sample(), end()]}) as server, clients(server) as client, SampleStore(name) as store:
-        mops.Sampler(client, store, interval_s=0.05).watch("job-1", progress=False)
+        mops.Sampler(client, store, interval_s=0.05).watch("job-1", progress=False, timeout_s=20)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     with SampleStore(tmp_path / name) as store:
         assert len(store.read_samples()) == 2

@@ -61,7 +61,7 @@ def make(answer, store, **options):
 def test_a_watch_ends_when_every_job_has_ended(store):
     """Each job is polled up to its terminal status and not once more; every poll is in the store."""
     sampler = make(lambda job_id, n: ends_after(3 if job_id == "a" else 5)(job_id, n), store)
-    frame = sampler.watch(["a", "b"], progress=False)
+    frame = sampler.watch(["a", "b"], progress=False, timeout_s=20)
     assert frame["job_id"].tolist() == ["a", "b"]
     assert frame["outcome"].tolist() == ["ended", "ended"]
     assert frame["status"].tolist() == ["completed", "completed"]
@@ -75,7 +75,7 @@ def test_a_watch_ends_when_every_job_has_ended(store):
 def test_polls_keep_their_cadence(store):
     """Over thirty polls the schedule does not drift: the last one is due 29 intervals after the first."""
     sampler = make(ends_after(30), store)
-    sampler.watch("a", progress=False)
+    sampler.watch("a", progress=False, timeout_s=20)
     times = sampler.client.times["a"]
     assert times[-1] - times[0] == pytest.approx(29 * 0.05, abs=0.04)
 
@@ -93,7 +93,7 @@ def test_a_slow_job_delays_no_other(store):
         return ends_after(10)(job_id, n)
 
     sampler = make(answer, store)
-    frame = sampler.watch(["slow", "quick"], progress=False)
+    frame = sampler.watch(["slow", "quick"], progress=False, timeout_s=20)
     assert frame["polls"].tolist() == [1, 10]
     times = sampler.client.times["quick"]
     assert times[-1] - times[0] == pytest.approx(9 * 0.05, abs=0.08)
@@ -127,7 +127,7 @@ def test_retry_after_is_kept(store):
     sampler = make(
         lambda job_id, n: fault("rate_limited", retry_after_s=0.4) if n == 0 else ends_after(2)(job_id, n), store
     )
-    sampler.watch("a", progress=False)
+    sampler.watch("a", progress=False, timeout_s=20)
     first, second = sampler.client.times["a"]
     assert second - first >= 0.4
 
@@ -138,7 +138,7 @@ def test_a_permanent_fault_ends_its_job_only(store, kind):
     sampler = make(
         lambda job_id, n: fault(kind, http_status=400) if job_id == "bad" else ends_after(3)(job_id, n), store
     )
-    frame = sampler.watch(["bad", "fine"], progress=False)
+    frame = sampler.watch(["bad", "fine"], progress=False, timeout_s=20)
     assert frame["outcome"].tolist() == [kind, "ended"]
     assert frame["polls"].tolist() == [1, 3]
     assert store.read_polls("bad")["http_status"].tolist() == [400]
@@ -171,15 +171,17 @@ def test_review_stops_by_default_and_need_not(store):
     def answer(job_id, n):
         return status(job_id, ["in_progress", "awaiting_review", "completed"][n])
 
-    assert make(answer, store).watch("a", progress=False)["outcome"].tolist() == ["awaiting_review"]
-    assert make(answer, store, stop_at_review=False).watch("b", progress=False)["outcome"].tolist() == ["ended"]
+    assert make(answer, store).watch("a", progress=False, timeout_s=20)["outcome"].tolist() == ["awaiting_review"]
+    assert make(answer, store, stop_at_review=False).watch("b", progress=False, timeout_s=20)["outcome"].tolist() == [
+        "ended"
+    ]
 
 
 def test_an_unknown_status_is_told_once_and_is_no_end(store):
     """A word that we do not know: one warning, and the watch goes on."""
     sampler = make(lambda job_id, n: status(job_id, "completed" if n == 4 else "reticulating"), store)
     with pytest.warns(UserWarning, match="'reticulating' is not one we know") as caught:
-        frame = sampler.watch("a", progress=False)
+        frame = sampler.watch("a", progress=False, timeout_s=20)
     assert len(caught) == 1
     assert frame["outcome"].tolist() == ["ended"]
 
@@ -196,7 +198,7 @@ def test_an_unknown_status_that_has_passed_is_told_all_the_same(store):
 
 def test_giving_up_after_so_many_faults(store):
     """max_failures bounds the faults in a row."""
-    frame = make(lambda *_: fault(), store, max_failures=2).watch("a", progress=False)
+    frame = make(lambda *_: fault(), store, max_failures=2).watch("a", progress=False, timeout_s=20)
     assert frame[["outcome", "polls", "failures", "detail"]].values.tolist() == [["gave_up", 2, 2, "trouble"]]
 
 
@@ -241,7 +243,7 @@ def test_a_timeout_ends_a_background_run(store):
 def test_add_starts_a_sampler_that_has_ended(store):
     """When the last job has ended, add() starts anew."""
     sampler = make(ends_after(2), store)
-    sampler.watch("a", progress=False)
+    sampler.watch("a", progress=False, timeout_s=20)
     sampler.add("b")
     while sampler.running:
         time.sleep(0.02)
@@ -310,7 +312,7 @@ def test_an_interrupt_stops_the_watch(store):
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        sampler.watch("a", progress=False)
+        sampler.watch("a", progress=False, timeout_s=20)
     assert time.monotonic() - started < 1.3
     assert not sampler.running
     assert len(store.read_samples()) >= 2
@@ -345,9 +347,9 @@ def test_a_bad_job_id_is_refused_before_anything_is_sent(store):
     """One unusable id: nothing is asked, for no job."""
     sampler = make(ends_after(1), store)
     with pytest.raises(mops.ConfigurationError, match="job id"):
-        sampler.watch(["fine", ""], progress=False)
+        sampler.watch(["fine", ""], progress=False, timeout_s=20)
     with pytest.raises(mops.ConfigurationError, match="at least one job id"):
-        sampler.watch([], progress=False)
+        sampler.watch([], progress=False, timeout_s=20)
     assert not sampler.client.times
 
 

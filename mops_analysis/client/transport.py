@@ -173,6 +173,10 @@ class _FinalResponse(http.client.HTTPResponse):
             self.fp = file if self.fp is head else self.fp  # type: ignore[comparison-overlap]
         if head.line.strip(b"\r\n") or not head.line:
             raise http.client.RemoteDisconnected("the connection ended within the reply's headers")
+        if self.headers.get_payload():
+            raise http.client.HTTPException("after a line that is no header, the others cannot be told")
+        # urllib3 would log what is odd about them: a traceback, with whatever they repeat of our request.
+        self.headers.defects.clear()
 
 
 class _Connection(HTTPConnection):
