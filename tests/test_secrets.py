@@ -165,23 +165,27 @@ def test_the_library_shows_no_credential(environment, store, caplog):
     assert not leaks(everything_in(store.path.parent))
 
 
+INTERRUPT = "import os, signal, threading\nthreading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
 CELLS = (
+    "import logging\nlogging.basicConfig()\nlogging.getLogger('urllib3').setLevel('DEBUG')",
     "%xmode Verbose\nimport mops_analysis as mops\nclient = mops.JobStatusClient.from_env(deadline_s=1.0)\nclient",
     "store = mops.SampleStore('samples.db')\nsampler = mops.Sampler(client, store, interval_s=0.05)\nsampler",
     "sampler.watch(['fine', 'broken'], timeout_s=10)",
     "client.describe()",
     "store.read_polls()",
     "client.fetch_status('echo')",
+    f"{INTERRUPT}client.fetch_status('stuck')",
+    f"{INTERRUPT}sampler.watch('stuck', progress=False)",
     "sampler.watch(['', 'fine'])",
     "mops.JobStatusClient.from_env(base_url='http://service.example')",
 )
 
 
 def test_a_notebook_holds_no_credential(environment, tmp_path):
-    """An executed notebook: outputs, displays, verbose tracebacks of errors; and all files that its kernel wrote."""
+    """An executed notebook: displays, logs, verbose tracebacks of errors and interrupts; all that its kernel wrote."""
     cells = [nbformat.v4.new_code_cell(cell) for cell in CELLS]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    with FaultyServer(JOBS | {"echo": echo}) as server:
+    with FaultyServer(JOBS | {"echo": echo, "stuck": hang()}) as server:
         environment.setenv("MERCHANTOPS_API_URL", server.url)
         runner = NotebookClient(
             notebook, kernel_name="python3", allow_errors=True, resources={"metadata": {"path": str(tmp_path)}}
@@ -191,9 +195,12 @@ def test_a_notebook_holds_no_credential(environment, tmp_path):
     written = nbformat.writes(notebook)
     (tmp_path / "run.ipynb").write_text(written)
     errors = [output.ename for cell in notebook.cells for output in cell.outputs if output.output_type == "error"]
-    assert errors == ["ReplyError", "ConfigurationError", "ConfigurationError"]
+    assert errors == ["ReplyError", *["KeyboardInterrupt"] * 2, *["ConfigurationError"] * 2]
+    assert "urllib3.connectionpool" in written
+    plain = re.sub(r"\\u001b\[[0-9;]*m", "", written)
+    assert "fetch_status(self=JobStatusClient(" in plain  # as verbose as it was meant to be
     assert not leaks(everything_in(tmp_path))
-    assert not leaks(re.sub(r"\\u001b\[[0-9;]*m", "", written).encode())
+    assert not leaks(plain.encode())
 
 
 def test_the_repository_holds_no_canary():
