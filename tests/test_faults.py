@@ -104,15 +104,15 @@ def longest_gap(server, job_id):
     return max(b.at - a.at for a, b in pairwise(server.of(job_id)))
 
 
-#: A job that counts up and ends with its 13th poll.
-HEALTHY = [*[sample(processed_items=n) for n in range(12)], end()]
+#: A job that counts up and ends with its ninth poll.
+HEALTHY = [*[sample(processed_items=n) for n in range(8)], end()]
 
 
 def check_healthy(rows, store, server):
     """Healthy jobs: not a fault, every sample that was served, and no gap in the cadence."""
     for row in rows:
-        assert (row.outcome, row.polls, row.failures) == ("ended", 13, 0), row
-        assert store.read_samples(row.job_id)["processed_items"].tolist() == [*range(12), 9]
+        assert (row.outcome, row.polls, row.failures) == ("ended", 9, 0), row
+        assert store.read_samples(row.job_id)["processed_items"].tolist() == [*range(8), 9]
         assert longest_gap(server, row.job_id) < 1.2
 
 
@@ -748,9 +748,8 @@ def test_odd_paths_are_just_files(tmp_path, monkeypatch, name):
 
 def test_a_reader_with_a_long_transaction_disturbs_no_watch(store):
     """While another program reads in one transaction for two seconds, every poll is stored in its time."""
-    script = [*[sample(processed_items=n) for n in range(12)], end()]
-    with FaultyServer({"job-1": script}) as server, clients(server) as client:
-        sampler = mops.Sampler(client, store, interval_s=0.2)
+    with FaultyServer({"job-1": HEALTHY}) as server, clients(server) as client:
+        sampler = mops.Sampler(client, store, interval_s=0.3)
         sampler.start("job-1")
         wait_for(lambda: server.requests)
         with contextlib.closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
