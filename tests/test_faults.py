@@ -841,7 +841,8 @@ def test_a_read_only_store_is_refused_before_anything_is_sent(tmp_path):
     """A store on a disk that may only be read: exit code 8, no request, not one byte changed; it can be read."""
     with small_disk(tmp_path / "disk") as disk, FaultyServer() as server:
         path = disk / "samples.db"
-        path.write_bytes((Path(__file__).parent / "data" / "store-version-1.db").read_bytes())
+        with SampleStore(path) as store:
+            store.append(*(mops.schema.Poll("a", n, 0.1, "timeout") for n in range(8)))
         before = path.read_bytes()
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         code, _, err = ended(command("watch", "a", "--store", str(path), url=server.url, cwd=tmp_path))
