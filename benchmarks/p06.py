@@ -12,7 +12,7 @@ from benchmarks.polling import sampled
 
 
 def measure(*, small: bool) -> list[Figure]:
-    jobs, seconds, interval_s, rounds = (40, 0.7, 0.3, 1) if small else (2000, 24.0, 3.0, 2)
+    jobs, seconds, interval_s, rounds = (40, 0.7, 0.3, 1) if small else (2000, 24.0, 3.0, 3)
     pairs = [
         (
             sampled(jobs, seconds, interval_s=interval_s, has_hung=True),

@@ -1,6 +1,6 @@
 """One GET within a deadline, at one origin.
 
-This is the transport adapter of `requests` on its own. A `requests.Session` around it would store cookies, read the
+This is the connection pool of `requests` on its own. A `requests.Session` around it would store cookies, read the
 environment for each request, and read the body of a redirect whole, however large; we want none of that.
 
 The total deadline is kept by the sockets: before each wait they ask what is left of the poll's budget. So neither a
@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import urllib3
-from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
@@ -218,7 +217,7 @@ class _Adapter(HTTPAdapter):
     # One connection, kept open between the polls of one thread.
     def __init__(self, ssl_context: ssl.SSLContext | None) -> None:
         self._ssl_context = ssl_context
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+        super().__init__(pool_connections=1, pool_maxsize=1)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, ssl_context=self._ssl_context, **pool_kwargs)
@@ -228,10 +227,6 @@ class _Adapter(HTTPAdapter):
         manager = super().proxy_manager_for(proxy, ssl_context=self._ssl_context, **proxy_kwargs)
         manager.pool_classes_by_scheme = _POOLS
         return manager
-
-    def cert_verify(self, *_args: Any, **_kwargs: Any) -> None:
-        # The SSL context holds the certificates; the original would load them again for each connection (20 ms).
-        return
 
 
 class Transport:
@@ -307,13 +302,10 @@ class Transport:
         return Reply(raw.status, raw.reason or "", raw.headers, body, is_whole)
 
     def _pool(self, url: str) -> urllib3.HTTPConnectionPool:
-        # Through the adapter of `requests`, since it knows how to talk to a proxy.
         if not hasattr(self._threads, "pool"):
-            request = PreparedRequest()
-            request.url = url
-            proxies = {"https": self._proxy.reveal()} if self._proxy else {}
             adapter = _Adapter(self._ssl_context)
-            self._threads.pool = adapter.get_connection_with_tls_context(request, verify=True, proxies=proxies)
+            manager = adapter.proxy_manager_for(self._proxy.reveal()) if self._proxy else adapter.poolmanager
+            self._threads.pool = manager.connection_from_url(url)
         pool: urllib3.HTTPConnectionPool = self._threads.pool
         return pool
 
