@@ -21,10 +21,10 @@ from mops_analysis.metrics.pace import (
     MIN_TICK_S,
     Estimate,
     Trials,
-    find_origin,
     growth_of_total,
     log_pace_since,
     log_variance,
+    origin_of,
     regularity,
 )
 from mops_analysis.metrics.running import Events, Running
@@ -42,21 +42,23 @@ _WEIGHTS = "data/eta_network.npz"
 _ROWS = 256
 
 
-def correct(running: Running, estimate: Estimate, rows: Ints | slice = slice(None)) -> tuple[Floats, Floats, Floats]:
+def correct(running: Running, estimate: Estimate, rows: Ints | None = None) -> tuple[Floats, Floats, Floats]:
     """ln(truth over estimate) at these rows: median, and how far the 80 % interval reaches below and above it."""
+    rows = np.arange(len(running.t)) if rows is None else rows
     inputs = features(running, estimate, rows)
     out = np.hstack([_network(inputs[:, start : start + _ROWS]) for start in range(0, inputs.shape[1] + 1, _ROWS)])
     step = np.logaddexp(0, out)
-    return out[2] * _doubt(running, estimate)[rows], _SPREAD * (step[1] + step[0]), _SPREAD * (step[3] + step[4])
+    return out[2] * _doubt(running, estimate, rows), _SPREAD * (step[1] + step[0]), _SPREAD * (step[3] + step[4])
 
 
-def _doubt(running: Running, estimate: Estimate) -> Floats:
+def _doubt(running: Running, estimate: Estimate, rows: Ints) -> Floats:
     """B / (b + 0.02), b the mean past error of lambda: a steady job keeps its estimate. 1 if its total ever changed.
 
     The first two polls of a job are steady until the third says otherwise.
     """
-    error = np.where(running.polls == 1, 0.0, (estimate.errors[0] + estimate.errors[1]) / 2)
-    return np.where(running.changed, 1.0, error / (error + ERROR_FLOOR))
+    error = (estimate.errors[0][rows] + estimate.errors[1][rows]) / 2
+    error[running.polls[rows] == 1] = 0.0
+    return np.where(running.changed[rows], 1.0, error / (error + ERROR_FLOOR))
 
 
 @cache
@@ -85,63 +87,68 @@ def _rounded(values: Floats) -> Floats:
     return rounded
 
 
-def features(running: Running, estimate: Estimate, rows: Ints | slice = slice(None)) -> Floats:
-    """The forty inputs of the network at these running rows (40 x r)."""
+def features(running: Running, estimate: Estimate, rows: Ints | None = None) -> Floats:
+    """The forty inputs of the network at these running rows, which rise; at all where None (40 x r)."""
+    rows = np.arange(len(running.t)) if rows is None else rows
+    inputs = np.empty((40, len(rows)))
     newest = estimate.events.newest[rows]
-    inputs = np.empty((40, len(newest)))
-    of_events = (*_past_inputs(estimate), *_pace_inputs(estimate), *_spread_inputs(estimate))
-    for number, values in enumerate(of_events):
-        inputs[number] = values[newest]
-    number = len(of_events)
-    for group in (_growth_inputs, _age_inputs, _place_inputs, _density_inputs, _story_inputs):
-        for values in group(running, estimate):
-            inputs[number] = values[rows]
+    is_other = np.diff(newest, prepend=-1) != 0
+    event, place = newest[is_other], np.cumsum(is_other) - 1
+    number = 0
+    for of_events in (_past_inputs, _pace_inputs, _spread_inputs):
+        for values in of_events(estimate, event):
+            inputs[number] = values[place]
+            number += 1
+    for of_rows in (_growth_inputs, _age_inputs, _place_inputs, _density_inputs, _story_inputs):
+        for values in of_rows(running, estimate, rows):
+            inputs[number] = values
             number += 1
     return inputs
 
 
-def _past_inputs(estimate: Estimate) -> Inputs:
+def _past_inputs(estimate: Estimate, at: Ints) -> Inputs:
     """How far off lambda was as a forecast: mean |e| and mean e at both origins, newest e at the first."""
     events, inputs = estimate.events, []
     for origin in estimate.pace.origins:
         trials, missed = Trials.of(events, origin), np.clip(origin.missed(estimate.pace.log_pace), -8, 8)
-        inputs += [trials.mean(np.abs(missed), unknown=ERROR_UNKNOWN), trials.mean(missed)]
+        inputs += [trials.mean(np.abs(missed), unknown=ERROR_UNKNOWN)[at], trials.mean(missed)[at]]
     half = estimate.pace.origins[0]
     newest = np.where(half.valid, np.clip(half.missed(estimate.pace.log_pace), -2, 2), 0.0)
-    return (*inputs, newest)
+    return (*inputs, newest[at])
 
 
-def _pace_inputs(estimate: Estimate) -> Inputs:
+def _pace_inputs(estimate: Estimate, at: Ints) -> Inputs:
     """Log pace of other windows minus lambda; and of the newer half of the events minus the older half."""
-    events, log_pace = estimate.events, estimate.pace.log_pace
-    number, newest = events.number, np.arange(len(events.number))
+    events, log_pace = estimate.events, estimate.pace.log_pace[at]
+    number = events.number[at]
+    first = at - number
     starts = (
-        events.first,
-        np.where(number > 1, events.first + 1, events.first),
-        newest - np.minimum(3, number),
-        newest - np.minimum(np.maximum(-(-number // 8), 2), number),
-        estimate.pace.origins[0].at,
-        find_origin(events, (9, 10)).at,
+        first,
+        np.where(number > 1, first + 1, first),
+        at - np.minimum(3, number),
+        at - np.minimum(np.maximum(-(-number // 8), 2), number),
+        estimate.pace.origins[0].at[at],
+        origin_of(events, (9, 10), at),
     )
-    middle = newest - -(-number // 2)
-    older = log_pace_since(events, events.first)[middle]
-    turned = np.where(number > 1, log_pace_since(events, middle) - older, 0.0)
+    middle = at - -(-number // 2)
+    older = log_pace_since(events, first, middle)
+    turned = np.where(number > 1, log_pace_since(events, middle, at) - older, 0.0)
     ticked = number > 0
-    apart = (np.where(ticked, log_pace_since(events, start) - log_pace, 0.0) for start in starts)
+    apart = (np.where(ticked, log_pace_since(events, start, at) - log_pace, 0.0) for start in starts)
     return tuple(np.clip(value, -4, 4) for value in (*apart, turned))
 
 
-def _spread_inputs(estimate: Estimate) -> Inputs:
+def _spread_inputs(estimate: Estimate, at: Ints) -> Inputs:
     """Spread of ln(gap) and of ln(advance), regularity, and the longest gap as a share of the time."""
     events = estimate.events
     ticked = events.number > 0
     gap = np.where(ticked, np.diff(events.tau, prepend=0.0), 0.0)
     advance = np.where(ticked, np.diff(events.work, prepend=0), 0).astype(np.float64)
-    longest = np.maximum(_longest(events, gap), MIN_TICK_S) / np.maximum(events.tau, MIN_TICK_S)
+    longest = np.maximum(_longest(events, gap)[at], MIN_TICK_S) / np.maximum(events.tau[at], MIN_TICK_S)
     return (
-        np.minimum(np.sqrt(estimate.gap_variance), 3),
-        np.minimum(np.sqrt(log_variance(events, advance)), 3),
-        regularity(events, estimate.gap_variance),
+        np.minimum(np.sqrt(estimate.gap_variance[at]), 3),
+        np.minimum(np.sqrt(log_variance(events, advance)[at]), 3),
+        regularity(events, estimate.gap_variance)[at],
         np.clip(np.log(longest), -_FLOOR, 0),
     )
 
@@ -155,50 +162,50 @@ def _longest(events: Events, values: Floats) -> Floats:
     return largest
 
 
-def _growth_inputs(running: Running, estimate: Estimate) -> Inputs:
+def _growth_inputs(running: Running, estimate: Estimate, rows: Ints) -> Inputs:
     """Growth of the total over all, half, a quarter, an eighth of the polls; how long ago and how often it changed."""
     is_change = running.growth != np.where(running.polls > 0, np.roll(running.growth, 1), running.growth)
-    ever, ago, changes = _since(running, is_change)
-    delta = estimate.delta
+    ever, ago, changes = _since(running, is_change, rows)
+    delta = estimate.delta[rows]
     return (
-        *(growth_of_total(running, parts) for parts in (1, 2, 4, 8)),
-        np.where(ever, np.log((ago + delta) / (running.t + delta)), 0.0),
-        np.where(ever, np.log(1.0 + changes) - np.log(1.0 + running.polls), 0.0),
+        *(growth_of_total(running, parts, rows) for parts in (1, 2, 4, 8)),
+        np.where(ever, np.log((ago + delta) / (running.t[rows] + delta)), 0.0),
+        np.where(ever, np.log(1.0 + changes) - np.log(1.0 + running.polls[rows]), 0.0),
     )
 
 
-def _since(running: Running, happens: Bools) -> tuple[Bools, Floats, Ints]:
+def _since(running: Running, happens: Bools, rows: Ints) -> tuple[Bools, Floats, Ints]:
     """Whether it has ever happened to the job, how long ago, and how often."""
-    row = np.arange(len(happens))
-    newest = np.maximum.accumulate(np.where(happens | (running.polls == 0), row, 0))
-    sums = np.cumsum(happens, dtype=np.int64)
-    often: Ints = sums - sums[running.head] + happens[running.head]
-    return often > 0, running.t - running.t[newest], often
+    newest = np.maximum.accumulate(np.where(happens | (running.polls == 0), np.arange(len(happens)), 0))[rows]
+    sums, head = np.cumsum(happens, dtype=np.int64), running.head[rows]
+    often: Ints = sums[rows] - sums[head] + happens[head]
+    return often > 0, running.t[rows] - running.t[newest], often
 
 
-def _age_inputs(running: Running, estimate: Estimate) -> Inputs:
+def _age_inputs(running: Running, estimate: Estimate, rows: Ints) -> Inputs:
     """How long the counter has stood still: against the usual gap, the time so far, and the time left."""
-    age, delta = np.maximum(estimate.age, 0), estimate.delta
+    age, delta = np.maximum(estimate.age[rows], 0), estimate.delta[rows]
     return (
-        np.minimum(np.log(1 + age / np.maximum(estimate.gap, MIN_TICK_S)), 6),
-        np.clip(np.log((age + delta) / (running.t + delta)), -_FLOOR, 4),
-        np.clip(np.log((age + delta) / (estimate.remaining + delta)), -_FLOOR, 4),
+        np.minimum(np.log(1 + age / np.maximum(estimate.gap[rows], MIN_TICK_S)), 6),
+        np.clip(np.log((age + delta) / (running.t[rows] + delta)), -_FLOOR, 4),
+        np.clip(np.log((age + delta) / (estimate.remaining[rows] + delta)), -_FLOOR, 4),
     )
 
 
-def _place_inputs(running: Running, estimate: Estimate) -> Inputs:
+def _place_inputs(running: Running, estimate: Estimate, rows: Ints) -> Inputs:
     """How much is done, how much is left, and in how many steps."""
-    delta, ahead = estimate.delta, estimate.remaining + estimate.delta
-    share = running.work / np.maximum(running.size, 1)
-    seen = running.u / np.maximum(running.u + np.maximum(running.work_left, 0).astype(np.float64), 1)
-    ticks_left = np.maximum(running.work_left, 0) / np.maximum(estimate.mean_advance, 1e-9)
+    delta, u, left = estimate.delta[rows], running.u[rows], np.maximum(running.work_left[rows], 0)
+    ahead = estimate.remaining[rows] + delta
+    share = running.work[rows] / np.maximum(running.size[rows], 1)
+    seen = u / np.maximum(u + left.astype(np.float64), 1)
+    ticks_left = left / np.maximum(estimate.mean_advance[rows], 1e-9)
     return (
         share,
         _log_share(share),
-        np.minimum(np.log(ahead / (running.t + delta)), 6),
+        np.minimum(np.log(ahead / (running.t[rows] + delta)), 6),
         _log_share(seen),
-        np.log(1.0 + estimate.ticks),
-        np.log(1.0 + running.polls),
+        np.log(1.0 + estimate.ticks[rows]),
+        np.log(1.0 + running.polls[rows]),
         np.minimum(np.log(1 + ticks_left), 9),
         np.minimum(np.log(ahead / delta), 9),
     )
@@ -208,27 +215,27 @@ def _log_share(share: Floats) -> Floats:
     return np.log(np.maximum(share, np.exp(-_FLOOR)))
 
 
-def _density_inputs(running: Running, estimate: Estimate) -> Inputs:
+def _density_inputs(running: Running, estimate: Estimate, rows: Ints) -> Inputs:
     """Ticks per poll, so far and over the newest quarter of the polls."""
-    polls, ticks = running.polls, estimate.ticks
+    polls, ticks = running.polls[rows], estimate.ticks[rows]
     quarter = -(-polls // 4)
-    before = np.arange(len(polls)) - quarter
-    return ticks / np.maximum(polls, 1), (ticks - ticks[before]) / np.maximum(quarter, 1)
+    return ticks / np.maximum(polls, 1), (ticks - estimate.ticks[rows - quarter]) / np.maximum(quarter, 1)
 
 
-def _story_inputs(running: Running, estimate: Estimate) -> Inputs:
+def _story_inputs(running: Running, estimate: Estimate, rows: Ints) -> Inputs:
     """Falls of the counter, lead time, and what was done before the first sample."""
-    delta, events = estimate.delta, estimate.events
+    t, u, work, delta = running.t[rows], running.u[rows], running.work[rows], estimate.delta[rows]
     before = np.where(running.polls > 0, np.roll(running.work, 1), running.work)
-    ever, ago, falls = _since(running, running.work < before)
-    start = running.work[running.head]
-    again = running.u / np.maximum(running.work - start, np.exp(-3) * np.maximum(running.u, 1))
-    second = events.first[events.newest] + (estimate.ticks > 0)
-    lead = np.where(estimate.ticks > 0, events.tau[np.minimum(second, len(events.tau) - 1)], running.t)
+    ever, ago, falls = _since(running, running.work < before, rows)
+    start = running.work[running.head[rows]]
+    again = u / np.maximum(work - start, np.exp(-3) * np.maximum(u, 1))
+    events, newest, ticked = estimate.events, estimate.events.newest[rows], estimate.ticks[rows] > 0
+    second = newest - events.number[newest] + ticked
+    lead = np.where(ticked, events.tau[np.minimum(second, len(events.tau) - 1)], t)
     return (
         np.minimum(falls, 4).astype(np.float64),
-        np.where(ever, np.log((ago + delta) / (running.t + delta)), 0.0),
+        np.where(ever, np.log((ago + delta) / (t + delta)), 0.0),
         np.where(ever, np.log(np.maximum(again, 1)), 0.0),
-        np.log((lead + delta) / (running.t + delta)),
-        np.where(start > 0, _log_share(start / np.maximum(np.maximum(running.work, start), 1)), -_FLOOR),
+        np.log((lead + delta) / (t + delta)),
+        np.where(start > 0, _log_share(start / np.maximum(np.maximum(work, start), 1)), -_FLOOR),
     )

@@ -83,10 +83,10 @@ def windows(events: Events) -> Iterator[tuple[Ints, int]]:
         yield newest - np.minimum(np.maximum(-(-number // share), 2), number), 1
 
 
-def log_pace_since(events: Events, start: Ints) -> Floats:
+def log_pace_since(events: Events, start: Ints, at: Ints | slice = slice(None)) -> Floats:
     """ln((tau - tau_start) / (U - U_start)) from each window's first event to its last; 0 for an empty window."""
-    took = np.maximum(events.tau - events.tau[start], MIN_TICK_S)
-    done = events.work - events.work[start]
+    took = np.maximum(events.tau[at] - events.tau[start], MIN_TICK_S)
+    done = events.work[at] - events.work[start]
     took /= np.maximum(done, 1)
     log_pace: Floats = np.log(took, out=took)
     log_pace[done <= 0] = 0.0
@@ -118,16 +118,23 @@ class Origin:
 
 def find_origin(events: Events, share: tuple[int, int]) -> Origin:
     """The newest event by which no more than this share of the work was done, for each event."""
-    work = events.work
-    part, whole = share
-    wholes, rest = np.divmod(work, whole)
-    bound = wholes * part + rest * part // whole
-    edges = np.append(np.flatnonzero(events.number == 0), len(work))
-    at = np.empty(len(work), dtype=np.int64)
-    for start, end in pairwise(edges.tolist()):
-        at[start:end] = start - 1 + np.searchsorted(work[start:end], bound[start:end], side="right")
-    valid = (events.number[at] >= 1) & (work[at] < work)
+    at = origin_of(events, share, np.arange(len(events.number)))
+    valid = (events.number[at] >= 1) & (events.work[at] < events.work)
     return Origin(at, valid, log_pace_since(events, at))
+
+
+def origin_of(events: Events, share: tuple[int, int], of: Ints) -> Ints:
+    """The same for these events alone, which rise."""
+    part, whole = share
+    wholes, rest = np.divmod(events.work[of], whole)
+    bound = wholes * part + rest * part // whole
+    first = of - events.number[of]
+    edges = np.flatnonzero(np.diff(first, prepend=-1, append=len(events.number)))
+    at = np.empty(len(of), dtype=np.int64)
+    for start, end in pairwise(edges.tolist()):
+        work = events.work[first[start] : of[end - 1] + 1]
+        at[start:end] = first[start] - 1 + np.searchsorted(work, bound[start:end], side="right")
+    return at
 
 
 @dataclass(frozen=True)
@@ -267,12 +274,12 @@ def _mean_advance(events: Events) -> Floats:
     return done / np.maximum(ticks, 1)
 
 
-def growth_of_total(running: Running, parts: int) -> Floats:
+def growth_of_total(running: Running, parts: int, rows: Ints | slice = slice(None)) -> Floats:
     """How much the total grew per work done, over the newest part of the polls: 1 if it grew without work."""
-    polls = running.polls
-    before = np.arange(len(polls)) - -(-polls // parts)
-    grown = running.growth - running.growth[before]
-    done = running.u - running.u[before]
+    polls = running.polls[rows]
+    before = running.head[rows] + polls - -(-polls // parts)
+    grown = running.growth[rows] - running.growth[before]
+    done = running.u[rows] - running.u[before]
     growth: Floats = np.clip(np.where(done > 0, grown / np.maximum(done, 1), np.sign(grown)), -1, 2)
     return growth
 

@@ -9,6 +9,7 @@ counter rose; *events* are the first sample and the ticks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -55,12 +56,12 @@ class Running:
     changed: Bools
     known: Bools
 
-    @property
+    @cached_property
     def polls(self) -> Ints:
         """Number of polls before each row, 0 for the first."""
         return np.arange(len(self.head)) - self.head
 
-    @property
+    @cached_property
     def work_left(self) -> Ints:
         """What the counter still has to rise."""
         return self.size - self.work
