@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,10 @@ from hypothesis import strategies as st
 
 import mops_analysis as mops
 from mops_analysis.metrics.arrays import Arrays
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # the plain forms of the benchmarks are no part of the package
+
+from benchmarks import plain_eta, plain_metrics
 
 SEED = st.integers(0, 2**32 - 1)
 FEW = settings(deadline=None, max_examples=10)
@@ -259,3 +265,28 @@ def test_sorted_input_is_not_copied():
     assert arrays.order is None
     assert np.shares_memory(arrays.processed, samples["processed_items"].to_numpy())
     assert math.isclose(arrays.time_ns[0], samples["sampled_at"].iloc[0].value)
+
+
+@given(SEED)
+@FEW
+def test_equal_to_the_plain_forms(seed):
+    """Anomalies, summary and the forecast without its correction, against what one writes in pandas for one job."""
+    samples = likely(seed, longest=80)
+    samples["total_items"] = samples["total_items"].clip(lower=1)  # the plain forecast knows no percentages
+    rule = {"processed_includes_failed": False}
+    events = plain_metrics.apply(samples, plain_metrics.job_anomalies)
+    found = mops.anomalies(samples, **rule)
+    counts = pd.crosstab(found["job_id"], found["kind"]).reindex(
+        index=events.index, columns=events.columns, fill_value=0
+    )
+    np.testing.assert_array_equal(counts.to_numpy(), events.to_numpy())
+    rows = plain_metrics.apply(samples, plain_metrics.job_summary)
+    same(mops.summary(samples, **rule), rows, rows.columns.tolist())
+    seconds = plain_metrics.apply(samples, plain_eta.job_forecast)
+    same(mops.eta(samples, correction=False, **rule), seconds, seconds.columns.tolist())
+
+
+def same(ours: pd.DataFrame, plain: pd.DataFrame, columns: list[str]) -> None:
+    np.testing.assert_allclose(
+        ours[columns].to_numpy(dtype=float), plain[columns].to_numpy(dtype=float), rtol=1e-9, atol=1e-9
+    )

@@ -1,32 +1,20 @@
-"""CPU of the metrics against the same definitions in `groupby.apply` and in vectorised pandas, in the same run.
+"""The metrics' definitions as one writes them in pandas: for one job, applied to each, and for all jobs at once.
 
-Run: python benchmarks/metrics.py [--jobs 1000] [--rows 1000] [--rounds 3] [--scaling]
-
-Results are compared (1e-9) before times are. The counting rule is given, and all jobs have ended, so that neither side
-decides the rule or forecasts. Goals: 30 times less CPU than `groupby.apply`, 5 times less than vectorised pandas.
-`--scaling` prints time per row and peak memory beyond input and output for 1M rows in three shapes, and for 10M rows.
+What P12 to P14 are measured against, and what the tests hold the metrics to on random samples. The counting rule is
+disjoint throughout; the jobs have totals.
 """
 
-import argparse
-import ctypes
-import statistics
-import time
+from __future__ import annotations
+
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-import mops_analysis as mops
-
 WINDOW_S = 120.0
-RULE = {"processed_includes_failed": False}
 IDLE = ["awaiting_review", "completed", "completed_with_warnings", "partial_success", "failed", "cancelled", "canceled"]
 KNOWN = [*IDLE, "pending", "in_progress"]
-RATES = ["finished_items", "interval_items_per_s", "items_per_s"]
-SHARES = ["failed", "finished", "failure_rate", "failure_rate_low", "failure_rate_high"]
-SUMMARY = ["samples", "finished_items", "mean_items_per_s", "last_items_per_s", "failure_rate_high", "anomalies"]
 
 
 def fleet(jobs: int, rows: int, *, seed: int = 0) -> pd.DataFrame:
@@ -169,7 +157,7 @@ def job_summary(rows: pd.DataFrame) -> pd.Series:
         {
             "samples": len(rows),
             "finished_items": rows["processed_items"].iloc[-1] + rows["failed_items"].iloc[-1],
-            "mean_items_per_s": rates["done"] / rates["running"],
+            "mean_items_per_s": rates["done"] / rates["running"] if rates["running"] else np.nan,
             "last_items_per_s": rates["items_per_s"],
             "failure_rate_high": share["failure_rate_high"],
             "anomalies": job_anomalies(rows).sum(),
@@ -228,95 +216,3 @@ def vectorised(samples: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.Da
     counts = pd.DataFrame({"failed": failed_so_far, "finished": so_far})
     before = interpolated(samples, clock, (clock - WINDOW_S).clip(lower=0), counts)
     return rates, whole, shares(failed_so_far - before["failed"], so_far - before["finished"])
-
-
-# -- the run -------------------------------------------------------------------------------------------------------
-
-
-def cpu(function: Callable[[], object]) -> float:
-    start = time.process_time()
-    function()
-    return time.process_time() - start
-
-
-def median_cpu(function: Callable[[], object], rounds: int) -> float:
-    return statistics.median(cpu(function) for _ in range(rounds))
-
-
-def same(ours: pd.DataFrame, reference: pd.DataFrame, columns: list[str]) -> None:
-    np.testing.assert_allclose(
-        ours[columns].to_numpy(dtype=float), reference[columns].to_numpy(dtype=float), rtol=1e-9, atol=1e-9
-    )
-
-
-def compare(samples: pd.DataFrame, rounds: int) -> None:
-    metrics: dict[str, tuple[Callable[[], pd.DataFrame], Callable[[], pd.DataFrame]]] = {
-        "throughput": (lambda: mops.throughput(samples, **RULE), lambda: apply(samples, job_rates)),
-        "failure_rate": (lambda: mops.failure_rate(samples, **RULE), lambda: apply(samples, job_shares, None)),
-        "failure_rate, window": (
-            lambda: mops.failure_rate(samples, window=WINDOW_S, **RULE),
-            lambda: apply(samples, job_shares, WINDOW_S),
-        ),
-        "anomalies": (lambda: mops.anomalies(samples, **RULE), lambda: apply(samples, job_anomalies)),
-        "summary": (lambda: mops.summary(samples, **RULE), lambda: apply(samples, job_summary)),
-    }
-    columns = {"throughput": RATES, "failure_rate": SHARES, "failure_rate, window": SHARES, "summary": SUMMARY}
-    total = [0.0, 0.0]
-    print(f"{len(samples):,} rows of {samples['job_id'].nunique():,} jobs; CPU seconds, median of {rounds}")
-    print(f"{'':24}{'mops':>8}{'apply':>9}{'ratio':>8}")
-    for name, (ours, reference) in metrics.items():
-        slow = reference()
-        if name == "anomalies":
-            events = ours()
-            counts = pd.crosstab(events["job_id"], events["kind"])
-            counts = counts.reindex(index=slow.index, columns=slow.columns, fill_value=0)
-            np.testing.assert_array_equal(counts.to_numpy(), slow.to_numpy())
-        else:
-            same(ours(), slow, columns[name])
-        times = [(cpu(ours), cpu(reference)) for _ in range(rounds)]
-        mine, theirs = (statistics.median(column) for column in zip(*times, strict=True))
-        total = [total[0] + mine, total[1] + theirs]
-        print(f"{name:24}{mine:8.3f}{theirs:9.2f}{theirs / mine:7.0f} x")
-    print(f"{'all':24}{total[0]:8.3f}{total[1]:9.2f}{total[1] / total[0]:7.0f} x   goal 30")
-    three = [ours for ours, _ in list(metrics.values())[:3]]
-    for ours, reference, names in zip(three, vectorised(samples), [RATES, SHARES, SHARES], strict=True):
-        same(ours(), reference, names)
-    times = [(sum(cpu(ours) for ours in three), cpu(lambda: vectorised(samples))) for _ in range(rounds)]
-    mine, theirs = (statistics.median(column) for column in zip(*times, strict=True))
-    print(f"the first three against vectorised pandas: {mine:.3f} and {theirs:.2f}, {theirs / mine:.1f} x   goal 5")
-
-
-def memory_mb(line: str) -> float:
-    status = Path("/proc/self/status").read_text()
-    return float(status.split(f"{line}:")[1].split()[0]) / 1024
-
-
-def scaling(rounds: int) -> None:
-    print(f"{'jobs x rows':>20}{'metric':>16}{'CPU s':>8}{'ns/row':>8}{'peak beyond input and output, MB':>36}")
-    for jobs, rows in [(100_000, 10), (1_000, 1_000), (1, 1_000_000), (10_000, 1_000)]:
-        samples = fleet(jobs, rows)
-        for metric in (mops.throughput, mops.failure_rate, mops.anomalies):
-            metric(samples.iloc[:1000])
-            ctypes.CDLL(None).malloc_trim(0)  # what making the samples left behind would hide what the metric takes
-            before = memory_mb("VmRSS")
-            Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far (Linux)
-            result = metric(samples, **RULE)
-            output = result.drop(columns=["job_id", "sampled_at"]).memory_usage(index=False, deep=True).sum() / 2**20
-            beyond = memory_mb("VmHWM") - before - output
-            del result
-            seconds = median_cpu(lambda metric=metric, samples=samples: metric(samples, **RULE), rounds)
-            name = f"{jobs:,} x {rows:,}"
-            print(f"{name:>20}{metric.__name__:>16}{seconds:8.2f}{seconds / len(samples) * 1e9:8.0f}{beyond:36.0f}")
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--rows", type=int, default=1000, help="samples of each job")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--scaling", action="store_true")
-    options = parser.parse_args()
-    if options.scaling:
-        scaling(options.rounds)
-    else:
-        compare(fleet(options.jobs, options.rows), options.rounds)
