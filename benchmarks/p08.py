@@ -43,10 +43,8 @@ def measure(*, small: bool) -> list[Figure]:
         reference_written, reference = (_written() - begun) / len(few), size(naive) / len(few)
     n, rows = len(frame), f"{len(few):,} samples"
     return [
-        Figure(
-            "P8", f"at rest, per sample (text + index: {reference:.0f})", at_rest / n, 48 if small else 12, unit="B"
-        ),
-        Figure("P8", "live, per sample", live / n, 100 if small else 48, unit="B"),
+        Figure("P8", f"at rest, per sample (text + index: {reference:.0f})", at_rest / n, 12, unit="B"),
+        Figure("P8", "live, per sample", live / n, 48, unit="B"),
         Figure(
             "P8",
             f"written, per sample (text + index, {rows}: {reference_written:,.0f})",

@@ -32,6 +32,7 @@ def encoded(table: Any) -> memoryview:
         compression="zstd",
         use_dictionary=[name for name in names if name not in (*_DELTA, "latency_s")],
         column_encoding=dict.fromkeys(_DELTA & set(names), "DELTA_BINARY_PACKED"),
+        write_page_checksum=True,
     )
     return memoryview(sink.getvalue())
 

@@ -133,10 +133,14 @@ def content_of(store: Path, segment: Segment) -> bytes:
 def put(store: Path, segment: Segment, content: bytes | memoryview) -> None:
     """Write a file; it is on the disk then, and counts as soon as it is noted."""
     file = folder_of(store) / segment.file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    parquet.put(file, content)
-    for folder in (file.parent, file.parent.parent):
-        parquet.sync_folder(folder.parent)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        parquet.put(file, content)
+        for folder in (file.parent, file.parent.parent):
+            parquet.sync_folder(folder.parent)
+    except OSError as error:
+        cure = "make its folder writable, or free some disk space"
+        raise StoreError(f"{file} cannot be written: {error.strerror}; {cure}") from None
 
 
 def digest(content: bytes | memoryview) -> str:
@@ -179,7 +183,8 @@ def _piece(file: Path, groups: set[int] | None) -> Piece:
     pa, pq = arrow(file)
     try:
         # The status as served, since it has the other one in it.
-        with pq.ParquetFile(file, read_dictionary=["job_id", "served_status"], memory_map=True) as opened:
+        options = {"memory_map": True, "page_checksum_verification": True}
+        with pq.ParquetFile(file, read_dictionary=["job_id", "served_status"], **options) as opened:
             names = ["job_id", "served_status", *NUMBERS]
             every = range(opened.num_row_groups) if groups is None else sorted(groups)
             table = opened.read_row_groups(every, names, use_threads=False)
