@@ -14,7 +14,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # the drivers are no part of the package
 
 from benchmarks import sharded_schedule  # noqa: E402  found through the line above
-from benchmarks.driver import Figure, ratio  # noqa: E402
+from benchmarks.driver import Figure, in_turns, ratio  # noqa: E402
+from benchmarks.polling import lateness  # noqa: E402
+from benchmarks.service import Log  # noqa: E402
 
 DRIVERS = sorted(path.stem for path in (ROOT / "benchmarks").glob("p[0-9][0-9].py"))
 
@@ -46,6 +48,32 @@ def test_drivers_run_from_the_command_line():
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "1,000 jobs on 10 samplers" in told.stdout
     assert told.stderr == ""
+
+
+def test_uneven_rounds_are_measured_once_more():
+    """Two rounds of 1 s are enough; where the best ones take 1 s and 2 s, two more are measured, and no third time."""
+    times = iter([0, 1, 1, 2])
+    assert in_turns({"a": int}, 2, clock=lambda: next(times)) == {"a": [1, 1]}
+    times = iter([0, 1, 1, 3, 3, 6, 6, 10])
+    assert in_turns({"a": int}, 2, clock=lambda: next(times)) == {"a": [1, 2, 3, 4]}
+
+
+def test_lateness_is_counted_from_the_grid_of_each_job():
+    """Every 3 s from 100 and from 101.4: one request 0.1 s late, the first one at that; one never came."""
+    log = Log(requests=[(100.0, 0), (101.5, 1), (103.0, 0), (104.4, 1), (106.05, 0)])
+    late, _, job, missed = lateness(log, 3.0, 108.0, has_hung=False, has_a_tick=False)
+    assert late.tolist() == pytest.approx([0.0, 0.1, 0.0, 0.0, 0.05])
+    assert job.tolist() == [0, 1, 0, 1, 0]
+    assert missed == 1  # 107.4
+
+
+def test_lateness_is_counted_from_a_common_tick():
+    """Where all jobs are asked at each tick, they are late from the first request of any; hung ones do not count."""
+    log = Log(requests=[(100.0, 1), (100.5, 20), (101.0, 2), (103.2, 1), (105.5, 2)])
+    late, _, job, missed = lateness(log, 3.0, 105.0, has_hung=True, has_a_tick=True)
+    assert late.tolist() == pytest.approx([0.0, 1.0, 0.2, 2.5])
+    assert job.tolist() == [1, 2, 1, 2]
+    assert missed == 0
 
 
 # -- the sharded schedule --------------------------------------------------------------------------------------------
