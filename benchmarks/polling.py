@@ -133,6 +133,7 @@ def lateness(
         at, job = at[is_healthy], job[is_healthy]
     first = np.full(job.max() + 1, np.inf)
     np.minimum.at(first, job, at)
+    polled = np.isfinite(first)
     if has_a_tick:
         first[:] = at.min()
         turn = np.floor((at - first[job]) / interval_s + 0.05)  # the first one may have been late itself
@@ -143,7 +144,6 @@ def lateness(
     np.minimum.at(grid, job, offset)
     if has_a_tick:
         grid[:] = at.min()
-    polled = np.isfinite(first)
     expected = np.floor((ended - grid[polled]) / interval_s) + 1
     came = {(number, step) for number, step in zip(job.tolist(), turn.tolist(), strict=True)}
     return offset - grid[job], at, job, max(0, round(float(expected.sum())) - len(came))
