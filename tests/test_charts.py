@@ -382,6 +382,37 @@ def test_elapsed_time_starts_each_job_at_zero(name):
     assert ax.get_xlabel() == "elapsed since the job's first sample [s]"
 
 
+@pytest.mark.parametrize(
+    "plot",
+    [
+        lambda samples, share: plot_throughput(throughput_frame(samples, 2.0).join(share), tz="UTC", x="share"),
+        lambda samples, share: plot_failure_rate(
+            failure_frame(samples, np.ones(10), np.arange(10) + 2).join(share), tz="UTC", x="share"
+        ),
+    ],
+    ids=["throughput", "failures"],
+)
+def test_over_the_share_done_jobs_of_any_length_lie_over_each_other(plot):
+    """The percentage of each sample is its place; a counter that starts again begins a new line."""
+    restarted = STEADY.assign(job_id="job-2", progress_percentage=[0.0, 50.0, 0.0, 40.0, 100.0])
+    both = pd.concat([STEADY, restarted], ignore_index=True).astype({"job_id": "string"})
+    ax = plot(both, both["progress_percentage"])
+    assert ax.get_xlabel() == "share done [%]"
+    assert drawn(ax, "job-1").get_xdata().tolist() == STEADY["progress_percentage"].tolist()
+    line = drawn(ax, "job-2")
+    assert line.get_xdata().tolist() == [0, 50, 50, 0, 40, 100]
+    assert np.flatnonzero(np.isnan(line.get_ydata())).tolist() == [2]
+    assert ax.get_xlim()[1] == pytest.approx(100, abs=1)
+
+
+def test_shares_have_to_be_there():
+    """The error says how to join them; progress itself has no such axis."""
+    with pytest.raises(SchemaError, match="for x='share' join it"):
+        plot_throughput(throughput_frame(STEADY, 1.0), x="share")
+    with pytest.raises(ConfigurationError, match="expected 'clock' or 'elapsed', got 'share'"):
+        plot_progress(STEADY, x="share")
+
+
 def test_throughput_starts_at_zero_and_breaks_where_the_window_is_unknown():
     """A NaN of the metric is a break; the steps are drawn beneath as steps."""
     ax = plot_throughput(throughput_frame(STEADY, [np.nan, 2.0, np.nan, 3.0, 4.0]), tz="UTC")

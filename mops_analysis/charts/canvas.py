@@ -245,16 +245,16 @@ def strokes(count: int, theme: Theme) -> list[Stroke]:
 
 
 def set_time_limits(ax: Axes, tracks: Sequence[Track], *, until: float = -np.inf) -> None:
-    """Set the x limits to all samples, and to `until` where that is later; a single moment gets a minute around it."""
-    low = min(float(track.x[0]) for track in tracks)
-    high = max(until, *(float(track.x[-1]) for track in tracks))
+    """Set the x limits to all samples, and to `until` where that is later; a single moment gets a little room."""
+    low = min(float(track.x.min()) for track in tracks)
+    high = max(until, *(float(track.x.max()) for track in tracks))
     if low == high:
         low, high = low - 0.5 / 1440, high + 0.5 / 1440
     ax.set_xlim(low, high + 0.005 * (high - low))
 
 
 def dress_time(ax: Axes, tracks: Sequence[Track], zone: dt.tzinfo, unit: str | None, theme: Theme) -> float:
-    """Tick and label the x axis: a clock in the zone, or elapsed time in the unit.
+    """Tick and label the x axis: a clock in the zone, or elapsed time or the share done in the unit.
 
     Returns
     -------
@@ -263,7 +263,7 @@ def dress_time(ax: Axes, tracks: Sequence[Track], zone: dt.tzinfo, unit: str | N
     """
     if unit is not None:
         clock.draw_elapsed_axis(ax.xaxis)
-        ax.set_xlabel(f"elapsed since the job's first sample [{unit}]")
+        ax.set_xlabel("share done [%]" if unit == "%" else f"elapsed since the job's first sample [{unit}]")
         return 0.0
     clock.draw_clock_axis(ax.xaxis, zone)
     ax.set_xlabel(clock.clock_label(zone, min(float(track.x[0]) for track in tracks), ax.get_xlim()[1]))
@@ -284,6 +284,8 @@ def hatch_gaps(ax: Axes, track: Track, theme: Theme, *, line: tuple[Floats, Floa
     points = ax.get_window_extent().width * 72 / ax.figure.dpi
     for start in track.gaps:
         left, right = track.x[start], track.x[start + 1]
+        if right <= left:  # on an axis of shares a gap may be no wider than a line
+            continue
         hatched = Rectangle((left, 0), right - left, 1, transform=ax.get_xaxis_transform(), facecolor="none")
         hatched.set(edgecolor=theme.hatch, hatch="////", linewidth=0, zorder=0.6, label="no samples")
         ax.add_patch(hatched)

@@ -55,7 +55,8 @@ def plot_failure_rate(
     baseline
         What is usual: a rate, or a median with the low and high end of the usual range.
     x
-        "clock" or "elapsed": time of the day, or time since each job's first sample.
+        "clock", "elapsed" or "share": time of the day, time since each job's first sample, or the percentage done.
+        The last needs the samples' own column: ``frame.join(samples["progress_percentage"])``.
     ax, tz, theme
         As for `plot_progress`.
 
@@ -67,7 +68,7 @@ def plot_failure_rate(
     Raises
     ------
     SchemaError
-        If a frame is not what `failure_rate` returns, or is windowed and its window is not known.
+        If a frame is not what `failure_rate` returns, is windowed and its window is not known, or lacks the shares.
     ConfigurationError
         If `x`, `tz` or `theme` is none of its words.
 
@@ -118,9 +119,9 @@ class _View:
     theme: Theme
 
     def line(self, track: Track, column: str = "failure_rate") -> tuple[Floats, Floats]:
-        """The rates of a job, broken at gaps."""
-        x = np.insert(track.x, track.gaps + 1, track.x[track.gaps])
-        return x, broken(track.values(column), track.gaps)
+        """The rates of a job, broken at gaps and where it starts again."""
+        x = np.insert(track.x, track.breaks + 1, track.x[track.breaks])
+        return x, broken(track.values(column), track.breaks)
 
     def windows(self, track: Track) -> Ints:
         """The rows to draw as dots: those whose windows do not overlap, from the newest back."""

@@ -91,6 +91,8 @@ def plot_progress(
     >>> ax.get_title(loc="left"), ax.get_label()
     ('How far, and when done?', 'Progress: no samples.')
     """
+    if x not in ("clock", "elapsed"):  # over the share done itself, progress says nothing
+        raise ConfigurationError(f"x: expected 'clock' or 'elapsed', got {x!r}")
     if y not in (None, *_COUNTERS):
         raise ConfigurationError(f"y: expected 'items' or 'share', got {y!r}")
     forecasts = [forecast] if isinstance(forecast, pd.DataFrame) else list(forecast or ())

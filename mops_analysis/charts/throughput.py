@@ -44,7 +44,8 @@ def plot_throughput(
     throughput
         What `throughput(samples)` returned.
     x
-        "clock" or "elapsed": time of the day, or time since each job's first sample.
+        "clock", "elapsed" or "share": time of the day, time since each job's first sample, or the percentage done.
+        The last needs the samples' own column: ``frame.join(samples["progress_percentage"])``.
     ax, tz, theme
         As for `plot_progress`.
 
@@ -56,7 +57,7 @@ def plot_throughput(
     Raises
     ------
     SchemaError
-        If it is not a frame that `throughput` returns.
+        If it is not a frame that `throughput` returns, or lacks the shares.
     ConfigurationError
         If `x`, `tz` or `theme` is none of its words.
 
@@ -101,9 +102,9 @@ class _View:
     theme: Theme
 
     def line(self, track: Track) -> tuple[Floats, Floats]:
-        """The window rates of a job, broken at gaps."""
-        x = np.insert(track.x, track.gaps + 1, track.x[track.gaps])
-        return x, broken(track.values("items_per_s") * self.scale, track.gaps)
+        """The window rates of a job, broken at gaps and where it starts again."""
+        x = np.insert(track.x, track.breaks + 1, track.x[track.breaks])
+        return x, broken(track.values("items_per_s") * self.scale, track.breaks)
 
     def text(self, rate: float) -> str:
         """A rate [items/s] in words."""

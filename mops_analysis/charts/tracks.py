@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mops_analysis.charts import clock
-from mops_analysis.charts.lines import Floats, Ints, gap_starts
+from mops_analysis.charts.lines import Floats, Ints, fall_starts, gap_starts
 from mops_analysis.errors import ConfigurationError, SchemaError
 
 
@@ -28,11 +28,11 @@ class Track:
     days
         Time of each row, in days since 1970-01-01 UTC.
     x
-        Position of each row on the x axis: the same, or the elapsed time.
+        Position of each row on the x axis: the same, the elapsed time, or the share done [%].
     gaps
         The positions i where no sample came from i to i + 1.
     origin, scale
-        `x` is `(days - origin) * scale`.
+        `x` is `(days - origin) * scale`, where it is a time.
     """
 
     job_id: str
@@ -43,6 +43,11 @@ class Track:
     gaps: Ints
     origin: float
     scale: float
+
+    @property
+    def breaks(self) -> Ints:
+        """The positions where a line is broken: gaps, and on an axis of shares where a counter starts again."""
+        return np.union1d(self.gaps, fall_starts(self.x))
 
     @property
     def short(self) -> str:
@@ -106,15 +111,21 @@ def tracks_of(frame: pd.DataFrame, *, x: str = "clock") -> tuple[list[Track], st
     Returns
     -------
     tuple
-        The tracks in the order of job id, and the unit of an elapsed axis (None for a clock).
+        The tracks in the order of job id, and the unit of the x axis: None for a clock, "%" for shares.
 
     Raises
     ------
     ConfigurationError
-        If `x` is neither "clock" nor "elapsed".
+        If `x` is none of its words.
+    SchemaError
+        If `x` is "share", and the frame has no `progress_percentage`.
     """
-    if x not in ("clock", "elapsed"):
-        raise ConfigurationError(f"x: expected 'clock' or 'elapsed', got {x!r}")
+    if x not in ("clock", "elapsed", "share"):
+        raise ConfigurationError(f"x: expected 'clock', 'elapsed' or 'share', got {x!r}")
+    if x == "share" and "progress_percentage" not in frame.columns:
+        raise SchemaError(
+            "column 'progress_percentage' is missing; for x='share' join it: frame.join(samples['progress_percentage'])"
+        )
     ordered = frame.sort_values(["job_id", "sampled_at"], kind="stable")
     parts = [(str(job_id), part) for job_id, part in ordered.groupby("job_id", sort=True)]
     days = [clock.days_of(part["sampled_at"]) for _, part in parts]
@@ -122,11 +133,13 @@ def tracks_of(frame: pd.DataFrame, *, x: str = "clock") -> tuple[list[Track], st
     if x == "elapsed":
         unit, scale = clock.elapsed_unit(max((float(times[-1] - times[0]) for times in days), default=0.0))
         origins = [float(times[0]) for times in days]
+    if x == "share":
+        unit, places = "%", [part["progress_percentage"].to_numpy(dtype=np.float64) for _, part in parts]
+    else:
+        places = [(times - origin) * scale for times, origin in zip(days, origins, strict=True)]
     tracks = [
-        Track(
-            job_id, names_of(part.tail(1))[0], part, times, (times - origin) * scale, gap_starts(times), origin, scale
-        )
-        for (job_id, part), times, origin in zip(parts, days, origins, strict=True)
+        Track(job_id, names_of(part.tail(1))[0], part, times, place, gap_starts(times), origin, scale)
+        for (job_id, part), times, place, origin in zip(parts, days, places, origins, strict=True)
     ]
     return tracks, unit
 
