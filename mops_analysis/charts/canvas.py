@@ -43,7 +43,16 @@ class ChartAxes(Axes):
 
     A figure that pyplot knows is shown by pyplot; this one is known to nobody else, so nothing is drawn twice and
     nothing stays behind.
+
+    Attributes
+    ----------
+    lead, trail
+        How far the words above them may reach to the left and right of them [inches].
+    headroom
+        How high these words reach [inches], once there are any.
     """
+
+    lead, trail, headroom = 0.0, _RIGHT - 0.1, 0.0
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         figure = self.get_figure(root=True)
@@ -141,7 +150,7 @@ def dress(ax: Axes, theme: Theme) -> None:
 
 def _columns(ax: Axes, fontsize: float) -> int:
     """How many characters fit over the Axes; over our own, over their right margin too."""
-    margin = _RIGHT - 0.1 if isinstance(ax, ChartAxes) else 0.0
+    margin = ax.lead + ax.trail if isinstance(ax, ChartAxes) else 0.0
     inches = ax.get_window_extent().width / ax.figure.dpi + margin
     return max(20, int(inches * 72 / (0.54 * fontsize)))
 
@@ -150,13 +159,14 @@ def write_title(
     ax: Axes, question: str, method: str, theme: Theme, *, above: float = 0.0, record: str | None = None
 ) -> None:
     """Write the question as title, the method and a forecast's record below it, `above` points clear of the Axes."""
+    lead = 72 * ax.lead if isinstance(ax, ChartAxes) else 0.0
     columns = _columns(ax, _TEXT)
     lines = [*textwrap.wrap(method, columns), *textwrap.wrap(record or "", columns)] or [""]
     ax.annotate(
         "\n".join(lines),
         (0, 1),
         xycoords="axes fraction",
-        xytext=(0, above + 6),
+        xytext=(-lead, above + 6),
         textcoords="offset points",
         va="bottom",
         fontsize=_TEXT,
@@ -165,8 +175,11 @@ def write_title(
         annotation_clip=False,
         parse_math=False,
     )
-    pad = above + 10 + len(lines) * _TEXT * 1.35
-    ax.set_title(question, loc="left", fontsize=12, fontweight="bold", color=theme.ink, pad=pad)
+    pad, size = above + 10 + len(lines) * _TEXT * 1.35, 12
+    title = ax.set_title(question, loc="left", fontsize=size, fontweight="bold", color=theme.ink, pad=pad)
+    if isinstance(ax, ChartAxes):
+        ax.headroom = (pad + size) / 72
+    title.set_x(-lead / 72 * ax.figure.dpi / ax.get_window_extent().width)
 
 
 def note(ax: Axes, text: str, theme: Theme, **place: Any) -> None:
@@ -311,14 +324,14 @@ class EndLabel:
 def write_end_labels(ax: Axes, labels: Sequence[EndLabel], theme: Theme) -> None:
     """Write labels right of the Axes at the height of their lines, moved apart where they would touch."""
     low, high = ax.get_ylim()
-    points = ax.get_window_extent().height * 72 / ax.figure.dpi
+    across, points = (size * 72 / ax.figure.dpi for size in ax.get_window_extent().size)
     wanted = np.array([np.clip((label.y - low) / (high - low), 0, 1) * points for label in labels])
     heights = np.array([(label.text.count("\n") + 1) * 8 * 1.3 + 2 for label in labels])
     for label, height, y in zip(labels, spread(wanted, heights, points), wanted, strict=True):
         at = (1, height / points)
         if label.stroke is not None:
             sample = Line2D(
-                [1.006, 1.04],
+                [1 + 2 / across, 1 + 15 / across],
                 [height / points] * 2,
                 transform=ax.transAxes,
                 clip_on=False,
@@ -343,7 +356,7 @@ def write_end_labels(ax: Axes, labels: Sequence[EndLabel], theme: Theme) -> None
             label.text,
             at,
             xycoords="axes fraction",
-            xytext=(1.048 if label.stroke is not None else 1.015, height / points),
+            xytext=(1 + (20 if label.stroke is not None else 6) / across, height / points),
             textcoords="axes fraction",
             va="center",
             fontsize=8,
@@ -409,7 +422,7 @@ def panels(
     ax.tick_params(length=0, labelleft=False, labelbottom=False)
     ax.xaxis.labelpad, ax.yaxis.labelpad = 16, 30
     # No words stand right of panels: over our own Axes they may use that margin too.
-    wide = 1 + (_RIGHT - 0.15) * ax.figure.dpi / ax.get_window_extent().width if isinstance(ax, ChartAxes) else 1.0
+    wide = 1 + (ax.trail - 0.05) * ax.figure.dpi / ax.get_window_extent().width if isinstance(ax, ChartAxes) else 1.0
     for position, track in enumerate(tracks):
         row, column = divmod(position, columns)
         place = ((column + 0.04) / columns * wide, 1 - (row + 0.98) / rows, 0.92 / columns * wide, 0.74 / rows)
@@ -431,8 +444,16 @@ def panels(
 
 
 def write_panel_title(panel: Axes, text: str, theme: Theme) -> None:
-    """Name a panel. A name is text: a dollar sign in it begins no formula."""
-    panel.set_title(text, loc="left", fontsize=7.5, color=theme.ink, pad=2.5, parse_math=False)
+    """Name a panel, in as many letters as fit. A name is text: a dollar sign in it begins no formula."""
+    points = panel.get_window_extent().width * 72 / panel.figure.dpi
+    panel.set_title(
+        elided(text, max(8, int(points / (0.56 * 7.5)))),
+        loc="left",
+        fontsize=7.5,
+        color=theme.ink,
+        pad=2.5,
+        parse_math=False,
+    )
 
 
 def draw_by_count(

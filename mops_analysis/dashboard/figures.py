@@ -10,7 +10,7 @@ import html
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 _SCALE = 1.5
 
 _COLUMNS = 2
-_NAMES, _BESIDE = 1.75, 0.95  # left and right margin [inches] of a chart with a row for each job
+# Margins [inches]: left and right of a chart, and of one with a row for each job; above and below; of the words.
+_VALUES, _LABELS = 0.72, 1.65
+_NAMES, _BESIDE = 1.85, 0.95
+_ABOVE, _BELOW, _EDGE = 0.9, 0.52, 0.12
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def picture(
     FigureCanvasAgg(figure)
     ax = _add_axes(figure, width=width / 100, height=height / 100, has_rows=has_rows)
     draw(ax)
+    _grow(ax, height=height / 100)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_SCALE * figure.dpi, facecolor=figure.get_facecolor())
     return Picture(buffer.getvalue(), alt_text(ax), width, height)
@@ -87,14 +91,22 @@ def sheet(charts: Sequence[Chart], *, title: str, width: int, height: int, theme
     for part, chart in zip(parts, charts, strict=False):
         ax = _add_axes(part, width=width / 100, height=height / 100, has_rows=chart.has_rows)
         chart.draw(ax)
+        _grow(ax, height=height / 100)
         words.append(alt_text(ax))
     figure.set_label(f"{title}: {' '.join(words)}")
     return figure
 
 
-def _add_axes(figure: FigureBase, *, width: float, height: float, has_rows: bool) -> Axes:
-    """Add Axes to a figure of this size [inches], with the margins of a chart."""
-    place = canvas.new_axes(theme_named("light"), width=width, height=height).get_position()
-    if not has_rows:
-        return figure.add_axes(place.bounds, axes_class=canvas.ChartAxes)
-    return figure.add_axes(Bbox.from_extents(_NAMES / width, place.y0, 1 - _BESIDE / width, place.y1).bounds)
+def _add_axes(figure: FigureBase, *, width: float, height: float, has_rows: bool) -> canvas.ChartAxes:
+    """Add Axes to a figure of this size [inches]; the words above them begin at its edge."""
+    left, right = (_NAMES, _BESIDE) if has_rows else (_VALUES, _LABELS)
+    place = Bbox.from_extents(left / width, _BELOW / height, 1 - right / width, 1 - _ABOVE / height)
+    ax = cast("canvas.ChartAxes", figure.add_axes(place.bounds, axes_class=canvas.ChartAxes))
+    ax.lead, ax.trail = left - _EDGE, right - _EDGE
+    return ax
+
+
+def _grow(ax: canvas.ChartAxes, *, height: float) -> None:
+    """Let Axes have the room above them that their words leave."""
+    x0, y0, x1, _ = ax.get_position().extents
+    ax.set_position(Bbox.from_extents(x0, y0, x1, 1 - (ax.headroom + _EDGE) / height))
