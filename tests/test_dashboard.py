@@ -10,17 +10,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 from ipywidgets import SelectMultiple
+from matplotlib.figure import Figure
 
 from mops_analysis import metrics, schema
 from mops_analysis.cli import build_parser, main
 from mops_analysis.cli.dashboard import code_of
 from mops_analysis.client import JobStatusClient
-from mops_analysis.dashboard import JobPicker, LiveView, dashboard
+from mops_analysis.dashboard import JobPicker, LiveView, dashboard, follow, panels
 from mops_analysis.dashboard.follow import Follower
 from mops_analysis.dashboard.listbox import ListBox
 from mops_analysis.dashboard.panels import Settings, numbers
@@ -28,6 +28,9 @@ from mops_analysis.dashboard.picker import MAX_SHOWN
 from mops_analysis.errors import ConfigurationError, SchemaError
 from mops_analysis.simulator import Simulator
 from mops_analysis.store import SampleStore
+
+# The package has a function of the same name.
+VIEW = sys.modules["mops_analysis.dashboard.view"]
 
 
 def summary(**columns: list[object]) -> pd.DataFrame:
@@ -345,7 +348,7 @@ def store(tmp_path: Path) -> Iterator[SampleStore]:
 def view(store: SampleStore) -> Iterator[LiveView]:
     """A view of it that has drawn once."""
     with dashboard(store, key="test", labels={"job-1": "Acme"}, refresh_s=0.02, tz="UTC") as opened:
-        until(lambda: "live" in opened._status.value)
+        until(lambda: "your last 1 job" in opened._charts[2].value and not opened._behind)
         yield opened
 
 
@@ -355,32 +358,6 @@ def until(is_so: Callable[[], object], timeout_s: float = 10.0) -> None:
     while not is_so():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
-
-
-class Spy:
-    """A store that counts the samples read from it."""
-
-    def __init__(self, store: SampleStore) -> None:
-        self.jobs = store.jobs
-        self.store = store
-        self.rows = 0
-
-    def read_samples(self, *arguments: Any, **options: Any) -> pd.DataFrame:
-        """As the store."""
-        samples = self.store.read_samples(*arguments, **options)
-        self.rows += len(samples)
-        return samples
-
-
-def test_reading_only_what_is_new(store: SampleStore) -> None:
-    """Of a job that was read before, only the samples since the last one are asked for."""
-    spy = Spy(store)
-    follower = Follower(spy)  # type: ignore[arg-type]
-    follower.read()
-    assert spy.rows == 17
-    store.append_samples(samples_of("job-1", range(6, 8)))
-    follower.read()
-    assert spy.rows == 17 + 3  # the last one again, and two new ones
 
 
 def test_following_a_store(store: SampleStore) -> None:
@@ -395,6 +372,25 @@ def test_following_a_store(store: SampleStore) -> None:
     assert follower.summary.set_index("job_id")["samples"].to_dict() == {"job-1": 8, "job-2": 11, "job-3": 1}
     assert follower.samples.groupby("job_id")["sampled_at"].max()["job-1"] == started(7)
     pd.testing.assert_frame_equal(follower.samples, store.read_samples())
+
+
+def test_a_little_at_a_time(store: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without time, each look takes in the jobs that wait longest; in the end all metrics are those of the whole."""
+    monkeypatch.setattr(follow, "_ROWS_AT_ONCE", 1)
+    follower = Follower(store)
+    for count, jobs in ((6, 3), (8, 1)):
+        store.append_samples(samples_of("job-3", range(count - 2, count)))
+        looks = 0
+        while follower.read(0.0):
+            looks += 1
+            follower.fleet("2min", dt.UTC)
+        assert looks == jobs
+    samples = store.read_samples()
+    pd.testing.assert_frame_equal(follower.samples, samples)
+    pd.testing.assert_frame_equal(follower.summary, metrics.summary(samples))
+    pd.testing.assert_frame_equal(follower.forecasts_of(set(samples["job_id"])), metrics.eta(samples))
+    for window in ("2min", "4min"):
+        pd.testing.assert_frame_equal(follower.fleet(window, dt.UTC), metrics.fleet(samples, window=window))
 
 
 def test_following_a_store_that_is_given_older_samples(store: SampleStore) -> None:
@@ -417,19 +413,95 @@ def test_a_new_view(view: LiveView) -> None:
         assert re.match(
             r'<figure style="margin:0;width:536px;height:310px"><img alt="[^"]{20,}" width="536"', chart.value
         )
-    assert "live · last sample 14:10:00 UTC" in view._status.value
+    assert "live · last sample 14:10:00 UTC" in view._bar.status
     assert "Acme" in view._charts[0].value
+
+
+def test_charts_take_turns(store: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is time for one chart at each look, the one that waits longest is drawn; a choice draws all."""
+    monkeypatch.setattr(VIEW, "_DRAWING_S", 0.0)
+    view = dashboard(store, key="test", refresh_s=60, tz="UTC")
+    view._end()
+    view.select("job")
+    drawn = dict(view._pictures)
+    assert len(drawn) == 6
+    for look in range(9):
+        store.append_samples(samples_of("job-1", range(6 + look, 7 + look)))
+        view._refresh()
+        moved = [chart for chart in range(6) if view._pictures[chart] is not drawn[chart]]
+        assert moved == [[], [0], [1], [2], [3], [4], [5]][look % 7]  # the numbers come first
+        drawn = dict(view._pictures)
+
+
+def test_the_record_under_the_forecasts(view: LiveView, store: SampleStore) -> None:
+    """Both charts of forecasts say how well they held, and say it anew when a job ends."""
+    for chart in (0, 2):
+        assert "80 % interval held" in view._charts[chart].value
+        assert "over your last 1 job" in view._charts[chart].value
+    store.append_samples(samples_of("job-1", range(6, 11), status="completed"))
+    until(lambda: "over your last 2 jobs" in view._charts[0].value)
+    assert view._follower.record == metrics.backtest_summary(metrics.eta_backtest(store.read_samples()))
+
+
+def test_choosing_before_the_first_look(store: SampleStore) -> None:
+    """`select` looks at the store itself; jobs that come soon after are chosen as they come, later ones are not."""
+    with dashboard(store, key="test", refresh_s=0.02, tz="UTC") as view:
+        view.select("job-2")
+        assert view.picker.selected == ("job-2",)
+        time.sleep(0.2)
+        assert view.picker.selected == ("job-2",)
+
+
+def test_choosing_jobs_that_are_still_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A choice in an empty store waits for the jobs; when they are all there, it is closed."""
+    monkeypatch.setattr(VIEW, "_SETTLING_S", 0.3)
+    with SampleStore(tmp_path / "new.db") as opened, dashboard(opened, key="test", refresh_s=0.02) as view:
+        view.select("good")
+        assert view.picker.selected == ()
+        for job_id in ("good-1", "bad-1", "good-2"):
+            opened.append_samples(samples_of(job_id, range(3)))
+            until(lambda job_id=job_id: job_id in set(view._follower.summary["job_id"]))
+        until(lambda: view.picker.selected == ("good-1", "good-2"))
+        until(lambda: view._wanted is None)
+        opened.append_samples(samples_of("good-3", range(3)))
+        until(lambda: "good-3" in view.picker.listed)
+        assert view.picker.selected == ("good-1", "good-2")
+
+
+def test_rates_over_the_share_done(view: LiveView) -> None:
+    """The menu of the x axis reaches the chart of rates; progress, a straight line there, stays over elapsed time."""
+    view._bar.menus["x"].value = "share"
+    until(lambda: not view._behind and view._shown.settings.x == "share")
+    view.stop()
+    x_labels = []
+    for chart in panels.charts_of(view._shown)[:2]:
+        ax = Figure().add_subplot()
+        chart.draw(ax)
+        x_labels.append(ax.get_xlabel())
+    assert x_labels == ["elapsed since the job's first sample [min]", "share done [%]"]
+
+
+def test_the_theme_of_the_page(view: LiveView) -> None:
+    """As long as no theme is chosen, the charts follow the page; an export is for paper, and stays light."""
+    view.stop()
+    light = view._charts[0].value
+    view.picker._list.is_dark = True
+    dark = view._charts[0].value
+    assert dark != light
+    assert view._measure(view._settings(page_is_dark=False)).settings.theme == "light"
+    view._bar.menus["theme"].value = "light"
+    assert view._charts[0].value == light
 
 
 def test_nothing_is_drawn_when_nothing_came(view: LiveView, store: SampleStore) -> None:
     """The charts change with a new sample, and not before."""
-    drawn = view._pictures
+    drawn = dict(view._pictures)
     for _ in range(2):  # it goes on looking, as the seconds since the last sample show
-        before = view._status.value
-        until(lambda before=before: view._status.value != before)
-    assert view._pictures is drawn
+        before = view._bar.status
+        until(lambda before=before: view._bar.status != before)
+    assert all(view._pictures[chart] is picture for chart, picture in drawn.items())
     store.append_samples(samples_of("job-1", range(6, 7)))
-    until(lambda: view._pictures is not drawn)
+    until(lambda: all(view._pictures[chart] is not picture for chart, picture in drawn.items()))
 
 
 def test_choosing_redraws(view: LiveView) -> None:
@@ -444,7 +516,7 @@ def test_choosing_redraws(view: LiveView) -> None:
 def test_settings_redraw(view: LiveView) -> None:
     """A menu changes all charts."""
     before = view._charts[1].value
-    next(menu for menu in view._menu_row if menu.value == "2min").value = "10min"
+    view._bar.menus["window"].value = "10min"
     until(lambda: view._charts[1].value != before)
 
 
@@ -462,7 +534,7 @@ def test_stopping(view: LiveView) -> None:
     view.stop()
     view.stop()
     assert not any(thread.name == "mops-dashboard" for thread in threading.enumerate())
-    assert "stopped" in view._status.value
+    assert "stopped" in view._bar.status
     view.start()
     assert view.running
 
@@ -470,7 +542,7 @@ def test_stopping(view: LiveView) -> None:
 def test_a_pause(view: LiveView, store: SampleStore) -> None:
     """The charts stand still until the view is live again."""
     view.pause()
-    until(lambda: "paused" in view._status.value)
+    until(lambda: "paused" in view._bar.status)
     before = view._charts[0].value
     store.append_samples(samples_of("job-1", range(6, 8)))
     time.sleep(0.2)
@@ -484,7 +556,7 @@ def test_waiting_for_the_end(view: LiveView, store: SampleStore) -> None:
     assert not view.wait(0.05)
     store.append_samples(samples_of("job-1", range(6, 11), status="failed"))
     assert view.wait(10)
-    until(lambda: "all jobs have ended" in view._status.value)
+    until(lambda: "all jobs have ended" in view._bar.status)
 
 
 def test_an_error_in_words(view: LiveView, store: SampleStore, capsys: pytest.CaptureFixture[str]) -> None:
@@ -492,10 +564,10 @@ def test_an_error_in_words(view: LiveView, store: SampleStore, capsys: pytest.Ca
     whole = store.path.with_suffix(".away")
     store.close()
     store.path.rename(whole)
-    until(lambda: 'role="alert"' in view._status.value)
-    assert re.search(r"StoreError: .*; trying again in \d+ s", view._status.value)
+    until(lambda: 'role="alert"' in view._bar.status)
+    assert re.search(r"StoreError: .*; trying again in \d+ s", view._bar.status)
     whole.rename(store.path)
-    until(lambda: "live" in view._status.value)
+    until(lambda: "live" in view._bar.status)
     assert capsys.readouterr() == ("", "")
 
 
@@ -520,8 +592,8 @@ def test_six_numbers(store: SampleStore) -> None:
 def test_an_empty_store(tmp_path: Path) -> None:
     """A view may be there before the first sample."""
     with SampleStore(tmp_path / "new.db") as opened, dashboard(opened, key="test", refresh_s=0.02) as empty:
-        until(lambda: "no sample yet" in empty._status.value)
-        assert "Error" not in empty._status.value
+        until(lambda: "no sample yet" in empty._bar.status)
+        assert "Error" not in empty._bar.status
         opened.append_samples(samples_of("job-1", range(3)))
         until(lambda: empty.picker.selected == ("job-1",))
 
@@ -536,20 +608,62 @@ def test_sampling_from_the_panel(tmp_path: Path) -> None:
     ):
         row = panel.sampling
         buttons = {button.description: button for button in row.children if hasattr(button, "click")}
-        until(lambda: re.search(r"sampling 1 of 1 jobs, [1-9]\d* polls", panel._status.value))
+        until(lambda: re.search(r"sampling 1 of 1 jobs, [1-9]\d* polls", panel._bar.status))
         row.job_ids.value = "cancelled-1, ."
         buttons["Sample"].click()
-        until(lambda: "job id" in panel._status.value)
-        row.job_ids.value = "cancelled-1"
+        until(lambda: "job id" in panel._bar.status)
+        row.job_ids.value = "cancelled-1\n"
         buttons["Sample"].click()
+        assert row.job_ids.value == ""
         until(lambda: len(opened.jobs()) == 2)
         buttons["Pause sampling"].click()
-        until(lambda: "2 paused" in panel._status.value)
+        until(lambda: "2 paused" in panel._bar.status)
+        buttons["Pause sampling"].click()  # once more does no harm
         polls = int(opened.jobs()["polls"].sum())
-        buttons["Resume"].click()
+        buttons["Resume sampling"].click()
         until(lambda: opened.jobs()["polls"].sum() > polls)
-        panel.stop()
-        assert not row.running
+        buttons["Stop sampling"].click()
+        until(lambda: "sampling 0 of 2 jobs" in panel._bar.status and "paused" not in panel._bar.status)
+        assert panel.running
+
+
+def test_job_ids_from_a_file(tmp_path: Path) -> None:
+    """A list, or a table with a column `job_id`, adds its jobs; what is neither is told in the status line."""
+
+    def upload(content: bytes, name: str = "jobs.txt") -> None:
+        file = {"name": name, "type": "", "size": len(content), "content": memoryview(content)}
+        panel.sampling.file.value = ({**file, "last_modified": dt.datetime.now(dt.UTC)},)
+
+    with (
+        Simulator(speed=60, stories=["clean-import", "cancelled", "slow-warm-up"]) as simulator,
+        SampleStore(tmp_path / "samples.db") as opened,
+        JobStatusClient(base_url=simulator.url, token="any") as client,
+        dashboard(opened, client, key="test", interval_s=0.1, refresh_s=0.02) as panel,
+    ):
+        upload(b"\xef\xbb\xbfclean-import-1\r\ncancelled-1\r\n")
+        until(lambda: len(opened.jobs()) == 2)
+        upload(b'label,job_id\n"Acme, Berlin",slow-warm-up-1\n', "jobs.csv")
+        until(lambda: len(opened.jobs()) == 3)
+        assert panel.sampling.file.value == ()
+        for content, words in (
+            (b"\x89PNG\r\n", "expected a text file of job ids"),
+            (b"\n", "there is no job id"),
+        ):
+            upload(content, "picture.png")
+            until(lambda words=words: f"picture.png: {words}" in panel._bar.status)
+
+
+def test_what_fails_is_said_in_words(tmp_path: Path) -> None:
+    """Polls that fail stand in the status line, with the reason and the job."""
+    with (
+        Simulator(speed=60, stories=["clean-import"]) as simulator,
+        SampleStore(tmp_path / "samples.db") as opened,
+        JobStatusClient(base_url=simulator.url, token="any") as client,
+        dashboard(opened, client, key="test", interval_s=0.1, refresh_s=0.02) as panel,
+    ):
+        panel.sampling.add(["missing-job"])
+        until(lambda: "polls failed" in panel._bar.status)
+        assert "missing-job: Job not found" in panel._bar.status
 
 
 def test_sampling_needs_a_client(store: SampleStore) -> None:
@@ -627,7 +741,7 @@ def test_an_export_replaces_no_file(seen: LiveView) -> None:
 def test_a_file_name_from_a_hostile_label(store: SampleStore, tmp_path: Path) -> None:
     """A label cannot lead out of the folder."""
     with dashboard(store, key="test", labels={"job-1": "../../a b/<i>"}, refresh_s=0.02, tz="UTC") as opened:
-        until(lambda: "live" in opened._status.value)
+        until(lambda: "live" in opened._bar.status)
         opened.select("job-1")
         assert opened.export("csv", folder=str(tmp_path)).name == "a-b-i-20261118-140500Z.csv"
 
@@ -650,13 +764,13 @@ def test_the_charts_of_one_job_and_of_several(view: LiveView) -> None:
 
 def test_the_zone(view: LiveView) -> None:
     """A zone typed into its box counts for charts, list and status line; one that does not exist is told."""
-    view._zone.value = "Asia/Tokyo"
+    view._bar.zone.value = "Asia/Tokyo"
     until(lambda: "Asia/Tokyo" in view._charts[0].value)
-    until(lambda: "23:10:00 JST" in view._status.value)
+    until(lambda: "23:10:00 JST" in view._bar.status)
     assert "23:10" in entries(view.picker)[1]
     view.stop()
-    view._zone.value = "Mars/Olympus"
-    assert "expected a zone such as" in view._status.value
+    view._bar.zone.value = "Mars/Olympus"
+    assert "expected a zone such as" in view._bar.status
 
 
 def test_following_in_the_foreground(store: SampleStore) -> None:
@@ -664,14 +778,14 @@ def test_following_in_the_foreground(store: SampleStore) -> None:
     view = dashboard(store, key="test", refresh_s=0.02, tz="UTC")
     view.run(timeout_s=0.1)
     assert not any(thread.name == "mops-dashboard" for thread in threading.enumerate())
-    drawn = view._pictures
+    drawn = dict(view._pictures)
     assert len(drawn) == 6
     store.append_samples(samples_of("job-1", range(6, 11), status="failed"))
     begun = time.monotonic()
     view.run(timeout_s=20)
     assert time.monotonic() - begun < 15
-    assert view._pictures is not drawn
-    assert "all jobs have ended" in view._status.value
+    assert view._pictures[0] is not drawn[0]
+    assert "all jobs have ended" in view._bar.status
 
 
 def test_the_page_for_a_browser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

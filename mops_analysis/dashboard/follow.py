@@ -2,78 +2,156 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Collection
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from mops_analysis import metrics, schema
+from mops_analysis.metrics.fleet import is_recent, is_running, newest_rates, together
 
 if TYPE_CHECKING:
     from mops_analysis.store import SampleStore
 
+_FAILURE_WINDOW = "30min"  # of the failed share of all jobs
+# So many rows go through the metrics together: enough to be quick, few enough to stop in time.
+_ROWS_AT_ONCE = 20_000
+# A look at a large store is not held up by the record of all that ever ended there.
+_JUDGED_AT_ONCE = 10
+
 
 class Follower:
-    """The samples of a store and their summary, brought up to date by `read`.
+    """The samples of a store, what the metrics say of them, and the forecasts' record.
 
     Attributes
     ----------
-    samples
-        All samples so far, as `SampleStore.read_samples` gives them.
     summary
-        What `summary` says about them.
+        What `summary` says about the samples.
+    record
+        What `backtest_summary` says about the forecasts for the jobs that have ended.
     """
 
     def __init__(self, store: SampleStore) -> None:
         self.store = store
-        self.samples = schema.to_frame([])
-        self.summary = metrics.summary(self.samples)
-        self._counts: dict[str, int] = {}
+        self.summary = metrics.summary(schema.to_frame([]))
+        self.record = metrics.backtest_summary(metrics.eta_backtest(schema.to_frame([])))
+        self._samples: dict[str, pd.DataFrame] = {}
+        self._forecasts: dict[str, pd.DataFrame] = {}
+        self._rates: dict[str, pd.DataFrame] = {}  # of the window below; a job that has moved is taken out
+        self._window = ""
+        self._waiting: dict[str, list[pd.DataFrame]] = {}  # read, and not yet taken in; the longest waiting job first
+        self._last = 0
+        self._judged: dict[str, pd.DataFrame] = {}
 
-    def read(self) -> bool:
-        """Read what is new.
+    @property
+    def samples(self) -> pd.DataFrame:
+        """All samples so far, as `SampleStore.read_samples` gives them."""
+        return self.samples_of(self._samples)
+
+    @property
+    def newest(self) -> pd.Timestamp | None:
+        """When the newest sample was taken; None before the first."""
+        return self.summary["last_sampled_at"].max() if len(self.summary) else None
+
+    def samples_of(self, job_ids: Collection[str]) -> pd.DataFrame:
+        """Return the samples of these jobs."""
+        parts = [self._samples[job_id] for job_id in sorted(job_ids) if job_id in self._samples]
+        return pd.concat(parts, ignore_index=True) if parts else schema.to_frame([])
+
+    def forecasts_of(self, job_ids: Collection[str]) -> pd.DataFrame:
+        """Return what `eta` says of these jobs, row for row with `samples_of`."""
+        parts = [self._forecasts[job_id] for job_id in sorted(job_ids) if job_id in self._forecasts]
+        return pd.concat(parts, ignore_index=True) if parts else metrics.eta(schema.to_frame([]))
+
+    def read(self, most_s: float = float("inf")) -> bool:
+        """Read what is new, and take it in, the longest waiting jobs first, as long as there is time.
+
+        Parameters
+        ----------
+        most_s
+            When to leave the rest for the next time [s]; something is taken in always.
 
         Returns
         -------
         bool
-            Whether anything was.
+            Whether anything was taken in.
 
         Raises
         ------
         StoreError
             If the store cannot be read; what was read before stays.
         """
-        listed = self.store.jobs()
-        counts = dict(zip(listed["job_id"], listed["samples"], strict=True))
-        moved = [job_id for job_id, count in counts.items() if count != self._counts.get(job_id, 0)]
-        if not moved and not self.summary.empty:
-            return False
-        known = [job_id for job_id in moved if job_id in self._counts]
-        unknown = [job_id for job_id in moved if job_id not in self._counts]
-        parts = [self.samples]
-        if known:
-            newest = self.samples[self.samples["job_id"].isin(known)].groupby("job_id")["sampled_at"].max()
-            parts.append(self.store.read_samples(known, since=newest.min()))  # of one job, newer samples come later
-        if unknown:
-            parts.append(self.store.read_samples(unknown))
-        samples = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-        samples = samples.drop_duplicates(["job_id", "sampled_at"]).sort_values(["job_id", "sampled_at"])
-        self.samples = samples.reset_index(drop=True)
-        self._summarise(moved)
-        held = self.samples["job_id"].value_counts()
-        # A job that still has fewer was given older samples from a file: it is read anew next time.
-        self._counts = {str(job_id): count for job_id, count in held.items() if count >= counts.get(str(job_id), 0)}
-        return True
+        end = time.monotonic() + most_s
+        new, self._last = self.store.read_new_samples(self._last)
+        for job_id, part in new.groupby("job_id", sort=False):
+            self._waiting.setdefault(str(job_id), []).append(part)
+        came = bool(self._waiting)
+        while self._waiting:
+            self._take_in(self._next_jobs())
+            if time.monotonic() > end:
+                break
+        return came
 
-    def fleet(self, window: str, tz: tzinfo) -> pd.DataFrame:
-        """Return what `fleet` says of all jobs."""
-        return metrics.fleet(self.samples, summary=self.summary, window=window, tz=tz)
+    def _next_jobs(self) -> list[str]:
+        rows = 0
+        job_ids: list[str] = []
+        for job_id, parts in self._waiting.items():
+            rows += len(self._samples.get(job_id, ())) + sum(map(len, parts))
+            if job_ids and rows > _ROWS_AT_ONCE:
+                break
+            job_ids.append(job_id)
+        return job_ids
 
-    def _summarise(self, moved: list[str]) -> None:
-        fresh = metrics.summary(self.samples[self.samples["job_id"].isin(moved)])
-        if self.summary.empty:
-            self.summary = fresh
-            return
-        kept = self.summary[~self.summary["job_id"].isin(moved)]
+    def _take_in(self, job_ids: list[str]) -> None:
+        for job_id in job_ids:
+            former = [self._samples[job_id]] if job_id in self._samples else []
+            self._samples[job_id] = _joined([*former, *self._waiting.pop(job_id)])
+            self._rates.pop(job_id, None)
+        samples = self.samples_of(job_ids)
+        forecast = metrics.eta(samples, known=self.forecasts_of(job_ids))
+        self._forecasts.update((str(job_id), part) for job_id, part in forecast.groupby("job_id", sort=False))
+        fresh = metrics.summary(samples, forecast=forecast)
+        kept = self.summary[~self.summary["job_id"].isin(job_ids)]
         parts = [part for part in (kept, fresh) if len(part)]
         self.summary = pd.concat(parts, ignore_index=True).sort_values("job_id", ignore_index=True)
+
+    def judge(self) -> bool:
+        """Hold the forecasts for the jobs that have ended against what happened, the newest first, a few at a time.
+
+        Returns
+        -------
+        bool
+            Whether `record` has changed.
+        """
+        ended = self.summary[self.summary["status"].isin(schema.TERMINAL_STATUSES)]
+        waiting = ended[~ended["job_id"].isin(self._judged)].nlargest(_JUDGED_AT_ONCE, "last_sampled_at")
+        if waiting.empty:
+            return False
+        backtest = metrics.eta_backtest(self.samples_of(set(waiting["job_id"])))
+        for job_id in waiting["job_id"]:
+            self._judged[job_id] = backtest[backtest["job_id"] == job_id]
+        before, self.record = self.record, metrics.backtest_summary(pd.concat(self._judged.values()))
+        return self.record != before
+
+    def fleet(self, window: str, tz: tzinfo) -> pd.DataFrame:
+        """Return what `fleet` says of all jobs; only those that have moved are measured again."""
+        if window != self._window:
+            self._window, self._rates = window, {}
+        now = self.summary["last_sampled_at"].max()
+        counts = is_running(self.summary) | is_recent(self.summary, now, _FAILURE_WINDOW)
+        wanted = self.summary["job_id"][counts].tolist()
+        if moved := [job_id for job_id in wanted if job_id not in self._rates]:
+            rates = newest_rates(self.samples_of(moved), window=window, failure_window=_FAILURE_WINDOW)
+            self._rates.update((str(job_id), row) for job_id, row in rates.groupby("job_id", sort=False))
+        kept = [self._rates[job_id] for job_id in wanted]
+        rates = pd.concat(kept, ignore_index=True) if kept else newest_rates(schema.to_frame([]), window=window)
+        return together(self.summary, rates, now, failure_window=_FAILURE_WINDOW, tz=tz)
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    both = pd.concat(parts, ignore_index=True)
+    if both["sampled_at"].is_monotonic_increasing:
+        return both
+    return both.sort_values("sampled_at", kind="stable", ignore_index=True)  # older ones, from a file

@@ -1,4 +1,5 @@
-// A list to choose several jobs in, by keyboard or mouse. Only the rows in view are in the page; no key leaves it.
+// A list to choose several jobs in, by keyboard or mouse. Only the rows in view are in the page. No key leaves it, and
+// none that the notebook would take as a command leaves the panel around it.
 const ROW = 24; // height of a row [px]
 
 function render({ model, el }) {
@@ -45,11 +46,32 @@ function render({ model, el }) {
     node.setAttribute("aria-selected", String(isChosen));
     node.setAttribute("aria-posinset", row + 1);
     node.setAttribute("aria-setsize", all.length);
-    node.textContent = (isChosen ? "☑ " : "☐ ") + all[row][0];
+    write(node, (isChosen ? "☑ " : "☐ ") + all[row][0], all[row][0].match(/^\S+/)?.[0]);
     node.style.cssText = `position:absolute;top:${row * ROW}px;left:0;right:0;height:${ROW}px;line-height:${ROW}px;` +
       "padding:0 4px;box-sizing:border-box;white-space:pre;overflow:hidden;cursor:default;" +
       (isChosen ? "background:var(--jp-layout-color3,#ddd);" : "") +
       (row === active ? "outline:1px dotted var(--jp-ui-font-color1,currentColor);outline-offset:-2px" : "");
+    return node;
+  }
+
+  // Mark and bar in the colour of the status. What is not as expected is written as it came.
+  function write(node, text, mark) {
+    const colour = model.get("colours")[mark];
+    const parts = text.match(/^(\S+ )(\S+)(.*?)([█░]{6})(\s*)(\d+)(%.*)$/s);
+    if (!parts || !colour) {
+      node.textContent = text;
+      return;
+    }
+    const [, box, , name, , blank, share, rest] = parts;
+    const bar = span("", `display:inline-block;width:42px;height:7px;margin-right:4px;border-radius:3px;` +
+      `background:linear-gradient(to right,${colour} ${share}%,var(--jp-border-color2,#ccc) ${share}%)`);
+    node.append(box, span(mark, `color:${colour}`), name, bar, blank + share + rest);
+  }
+
+  function span(text, style) {
+    const node = document.createElement("span");
+    node.textContent = text;
+    node.style.cssText = style;
     return node;
   }
 
@@ -115,8 +137,34 @@ function render({ model, el }) {
     draw();
   });
   model.on("change:value", draw);
+
+  // JupyterLab and Voilà say on the body whether their theme is a light one.
+  function look() {
+    const isDark = document.body.dataset.jpThemeLight === "false";
+    if (model.get("is_dark") !== isDark) {
+      model.set("is_dark", isDark);
+      model.save_changes();
+    }
+  }
+  const watcher = new MutationObserver(look);
+  watcher.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+  look();
+  // Buttons and menus around the list have the same trouble with keys, and cannot keep them to themselves.
+  const keep = (event) => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+  };
+  let panel = null;
+  requestAnimationFrame(() => {
+    panel = el.closest(".mops-view") ?? el.closest(".mops-picker");
+    panel?.addEventListener("keydown", keep);
+  });
+
   new ResizeObserver(draw).observe(list);
   draw();
+  return () => {
+    watcher.disconnect();
+    panel?.removeEventListener("keydown", keep);
+  };
 }
 
 export default { render };

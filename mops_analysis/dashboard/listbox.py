@@ -21,12 +21,18 @@ class ListBox(anywidget.AnyWidget):
         Pairs of text and job id.
     value
         The chosen ids; a trait, as both ends may change it.
+    colours
+        Mark to the colour of it and of the bar of what is done.
+    is_dark
+        Whether the page is dark; a trait that the page sets.
     """
 
     _esm = (Path(__file__).parent / "listbox.js").read_text(encoding="utf-8")
     options = traitlets.Tuple().tag(sync=True)
     value = traitlets.Tuple().tag(sync=True)
     height = traitlets.Int(228).tag(sync=True)
+    colours = traitlets.Dict().tag(sync=True)
+    is_dark = traitlets.Bool(False).tag(sync=True)
 
     @property
     def index(self) -> tuple[int, ...]:

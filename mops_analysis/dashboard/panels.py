@@ -26,17 +26,17 @@ class Settings:
     window
         Width of the trailing windows, as a pandas offset string.
     x
-        "clock" or "elapsed".
+        "clock", "elapsed" or "share".
     tz
         Zone of all times, None for the viewer's own.
     theme
-        "light" or "dark".
+        "light", "dark" or "auto".
     """
 
     window: str = "2min"
     x: str = "clock"
     tz: str | None = None
-    theme: str = "light"
+    theme: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -45,28 +45,32 @@ class Shown:
 
     Attributes
     ----------
-    samples, summary
+    samples, eta, summary
         Of the chosen jobs alone.
-    fleet
-        What `fleet` says of all jobs.
+    record
+        How well such forecasts held so far, in words.
     settings
-        What the analyst has set.
+        What the analyst has set; the theme is "light" or "dark".
+    measure_fleet
+        Returns what `fleet` says of all jobs.
     """
 
     samples: pd.DataFrame
+    eta: pd.DataFrame
     summary: pd.DataFrame
-    fleet: pd.DataFrame
+    record: str
     settings: Settings
+    measure_fleet: Callable[[], pd.DataFrame]
+
+    @cached_property
+    def fleet(self) -> pd.DataFrame:
+        """How all jobs stand together, chosen or not."""
+        return self.measure_fleet()
 
     @cached_property
     def throughput(self) -> pd.DataFrame:
         """How fast the jobs are."""
         return metrics.throughput(self.samples, window=self.settings.window)
-
-    @cached_property
-    def eta(self) -> pd.DataFrame:
-        """When they will be done."""
-        return metrics.eta(self.samples)
 
     @cached_property
     def failure_rate(self) -> pd.DataFrame:
@@ -126,28 +130,37 @@ CHARTS = 6
 def charts_of(shown: Shown) -> list[Chart]:
     """Return the charts of the chosen jobs, in reading order."""
     look: dict[str, Any] = {"tz": shown.settings.tz, "theme": shown.settings.theme}
-    timed = {"x": shown.settings.x, **look}
+    forecast = {"record": shown.record, **look}
+    rates = {"x": shown.settings.x, **look}
+    # Over the share done, progress would be a straight line.
+    x = "elapsed" if shown.settings.x == "share" else shown.settings.x
     return [
-        Chart(lambda ax: charts.plot_progress(shown.samples, forecast=shown.eta, ax=ax, **timed)),
-        Chart(lambda ax: charts.plot_throughput(shown.throughput, ax=ax, **timed)),
-        Chart(lambda ax: charts.plot_eta(shown.eta, samples=shown.samples, ax=ax, **look)),
-        _failures(shown),
+        Chart(lambda ax: charts.plot_progress(shown.samples, forecast=shown.eta, x=x, ax=ax, **forecast)),
+        Chart(lambda ax: charts.plot_throughput(_placed(shown.throughput, shown), ax=ax, **rates)),
+        Chart(lambda ax: charts.plot_eta(shown.eta, samples=shown.samples, ax=ax, **forecast)),
+        _failures(shown, rates),
         Chart(lambda ax: charts.plot_timeline(shown.summary, ax=ax, **look), has_rows=True),
         Chart(lambda ax: charts.plot_heatmap(shown.by_period, ax=ax, **look), has_rows=True),
     ]
 
 
-def _failures(shown: Shown) -> Chart:
+def _placed(metric: pd.DataFrame, shown: Shown) -> pd.DataFrame:
+    """A metric with the place of each row on an axis of shares."""
+    return metric.join(shown.samples["progress_percentage"]) if shown.settings.x == "share" else metric
+
+
+def _failures(shown: Shown, rates: dict[str, Any]) -> Chart:
     # One job: has it become worse? Several: which of them?
     usual = shown.fleet["failure_rate_usual"].dropna()
     baseline = float(usual.iloc[0]) if len(usual) else None
-    theme = shown.settings.theme
     if len(shown.summary) > 1:
+        theme = shown.settings.theme
         return Chart(
             lambda ax: charts.plot_failures_by_job(shown.summary, baseline=baseline, ax=ax, theme=theme), has_rows=True
         )
-    look: dict[str, Any] = {"x": shown.settings.x, "tz": shown.settings.tz, "theme": theme}
-    return Chart(lambda ax: charts.plot_failure_rate(shown.failure_rate, baseline=baseline, ax=ax, **look))
+    return Chart(
+        lambda ax: charts.plot_failure_rate(_placed(shown.failure_rate, shown), baseline=baseline, ax=ax, **rates)
+    )
 
 
 def numbers(fleet: pd.DataFrame, names: Mapping[str, str], settings: Settings) -> list[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ import ipywidgets as widgets
 import pandas as pd
 import traitlets
 
+from mops_analysis import schema
 from mops_analysis.charts.clock import zone_of
 from mops_analysis.charts.palette import status_colour, status_mark
 from mops_analysis.dashboard import figures, matching
@@ -63,6 +64,8 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     filter
         The text box. Words are ANDed; ``status:failed,cancelled``, ``label:acme`` and ``id:8f21`` look in one column.
         The Enter key chooses all jobs that match.
+    is_dark
+        Whether the page that shows it is dark; a trait. Only the list for the keyboard can tell.
 
     Raises
     ------
@@ -73,7 +76,8 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     -----
     JupyterLab takes letters as its own commands while a plain list or a button has the focus: ``x`` there cuts the
     cell. The text box is safe, and with Enter it is all that a keyboard needs. With the extra ``picker`` (anywidget)
-    the list is safe as well: arrows, Space, Shift, Ctrl+A, Escape and "/" work in it, and no key leaves it.
+    the list is safe as well: arrows, Space, Shift, Ctrl+A, Escape and "/" work in it, and no key leaves it; nor does a
+    letter leave the buttons and menus around it.
 
     Examples
     --------
@@ -85,6 +89,7 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """
 
     selected = traitlets.Tuple()
+    is_dark = traitlets.Bool(False)
 
     def __init__(
         self, jobs: pd.DataFrame, *, selected: Iterable[str] = (), tz: str | None = None, height: int = 228
@@ -118,6 +123,8 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._count = widgets.HTML(layout=full)
         self._list, self._most = _new_list(self._height)
         self._list.observe(self._on_list, "value")
+        if self._list.has_trait("is_dark"):
+            traitlets.dlink((self._list, "is_dark"), (self, "is_dark"))
         self._call = widgets.HTML(layout=full)
         presets = {
             "all matches": self._choose_matches,
@@ -173,7 +180,11 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         text
             As typed into the filter box; empty for all jobs.
         """
-        self._choose(self._ids(self._matching(text)))
+        self._choose(self.matching(text))
+
+    def matching(self, text: str) -> tuple[str, ...]:
+        """Return the job ids that a filter means, in the order of the list."""
+        return self._ids(self._matching(text))
 
     def update(self, jobs: pd.DataFrame) -> None:
         """Show newer facts about the jobs; what is chosen and what is typed stays.
@@ -341,7 +352,8 @@ def _new_list(height: int) -> tuple[Any, int]:
         plain = widgets.SelectMultiple(rows=12, layout=widgets.Layout(width="auto", height=f"{height}px"))
         plain.add_class("mops-jobs")
         return plain, MAX_SHOWN
-    return ListBox(height=height), _MAX_LISTED
+    colours = {status_mark(status): status_colour(status) for status in schema.STATUSES}
+    return ListBox(height=height, colours=colours), _MAX_LISTED
 
 
 def _button(name: str, act: Callable[[], None]) -> widgets.Button:

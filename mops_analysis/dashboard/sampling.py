@@ -1,7 +1,8 @@
-"""Sampling from the panel: start, pause, and more jobs, where a client was given."""
+"""Sampling from the panel: start, pause, stop, and more jobs, where a client was given."""
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ class SamplingPanel(widgets.HBox):  # type: ignore[misc]  # ipywidgets has no ty
     ----------
     job_ids
         The box: ids parted by blanks, commas or lines.
+    file
+        The button that takes ids from a file: a list of the same kind, or CSV with a column `job_id`.
     """
 
     def __init__(
@@ -37,8 +40,12 @@ class SamplingPanel(widgets.HBox):  # type: ignore[misc]  # ipywidgets has no ty
         self._on_change = on_change
         self._paused: list[str] = []
         self._error = ""
-        self.job_ids = widgets.Text(placeholder="job ids to sample", layout=widgets.Layout(width="330px"))
-        self.job_ids.on_msg(self._on_message)
+        # Of several lines, as a pasted list has them; JupyterLab leaves its keys alone.
+        box = widgets.Layout(width="330px", height="30px", margin="2px")
+        self.job_ids = widgets.Textarea(placeholder="job ids to sample: type, or paste a list", rows=1, layout=box)
+        auto = widgets.Layout(width="auto", margin="2px")
+        self.file = widgets.FileUpload(description="ids from a file", accept=".txt,.csv,text/*", layout=auto)
+        self.file.observe(lambda change: self._try(self._add_file) if change["new"] else None, "value")
         self._interval = widgets.BoundedFloatText(
             interval_s, min=0.1, max=3600, description="every [s]", layout=widgets.Layout(width="150px")
         )
@@ -49,29 +56,38 @@ class SamplingPanel(widgets.HBox):  # type: ignore[misc]  # ipywidgets has no ty
             else [
                 self.job_ids,
                 self._button("Sample", self._add_typed),
+                self.file,
                 self._button("Pause sampling", self.pause),
-                self._button("Resume", self.resume),
+                self._button("Resume sampling", self.resume),
+                self._button("Stop sampling", self.stop),
                 self._interval,
-            ]
+            ],
+            layout=widgets.Layout(flex_flow="row wrap"),
         )
 
     def _button(self, name: str, act: Callable[[], None]) -> widgets.Button:
-        def click(_: object) -> None:
-            try:
-                act()
-                self._error = ""
-            except MopsError as error:
-                self._error = str(error)
-            self._on_change()
-
         button = widgets.Button(description=name, layout=widgets.Layout(width="auto", margin="2px"))
-        button.on_click(click)
+        button.on_click(lambda _: self._try(act))
         return button
+
+    def _try(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+            self._error = ""
+        except MopsError as error:
+            self._error = str(error)
+        self._on_change()
 
     @property
     def running(self) -> bool:
         """Whether this panel samples."""
         return self._sampler is not None and self._sampler.running
+
+    @property
+    def awaits_first(self) -> bool:
+        """Whether the first poll of a job is still to come back."""
+        outcomes = [] if self._sampler is None else self._sampler.outcomes()
+        return any(each.outcome == "running" and each.polls == 0 for each in outcomes)
 
     def add(self, job_ids: Iterable[str]) -> None:
         """Sample these jobs as well.
@@ -89,7 +105,7 @@ class SamplingPanel(widgets.HBox):  # type: ignore[misc]  # ipywidgets has no ty
 
     def pause(self) -> None:
         """Stop polling, and remember which jobs were polled."""
-        if self._sampler is not None:
+        if self._sampler is not None and self._sampler.running:
             self._paused = [each.job_id for each in self._sampler.outcomes() if each.outcome == "running"]
             self._sampler.stop()
 
@@ -100,7 +116,8 @@ class SamplingPanel(widgets.HBox):  # type: ignore[misc]  # ipywidgets has no ty
             self._paused = []
 
     def stop(self) -> None:
-        """Stop polling."""
+        """Stop polling, for good: nothing is left to resume."""
+        self._paused = []
         if self._sampler is not None:
             self._sampler.stop()
 
@@ -113,7 +130,7 @@ class SamplingPanel(widgets.HBox):  # type: ignore[misc]  # ipywidgets has no ty
         failures = sum(each.failures for each in outcomes)
         told = [f"sampling {len(running)} of {len(outcomes)} jobs, {sum(each.polls for each in outcomes)} polls"]
         if failures:
-            newest = next((each.detail for each in outcomes if each.fault), None)
+            newest = next((f"{each.job_id}: {each.detail}" for each in outcomes if each.fault), None)
             told.append(f"{failures} polls failed" + (f", {newest}" if newest else ""))
         waits = [each.next_poll_in_s for each in running if each.next_poll_in_s == each.next_poll_in_s]
         if waits:
@@ -124,14 +141,39 @@ class SamplingPanel(widgets.HBox):  # type: ignore[misc]  # ipywidgets has no ty
             told.append(f"sampling ended: {self._sampler.error}")
         return [*told, *([self._error] if self._error else [])]
 
-    def _on_message(self, _: object, content: dict[str, object], __: object) -> None:
-        if content.get("event") == "submit":
-            self.children[1].click()
-
     def _add_typed(self) -> None:
-        self.add([each for each in re.split(r"[\s,;]+", self.job_ids.value) if each])
+        self.add(ids_in(self.job_ids.value))
         self.job_ids.value = ""
+
+    def _add_file(self) -> None:
+        (file,) = self.file.value
+        self.file.value = ()
+        try:
+            text = bytes(file["content"]).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{file['name']}: expected a text file of job ids, got something else") from None
+        if not (found := ids_in(text)):
+            raise ConfigurationError(f"{file['name']}: there is no job id in it")
+        self.add(found)
 
     def _on_interval(self, change: dict[str, float]) -> None:
         if self._sampler is not None:
             self._sampler.interval_s = change["new"]
+
+
+def ids_in(text: str) -> list[str]:
+    r"""Return the job ids of a list parted by blanks, commas or lines, or of the column `job_id` of CSV; each once.
+
+    Examples
+    --------
+    >>> ids_in("job-1, job-2\njob-1")
+    ['job-1', 'job-2']
+    >>> ids_in("label,job_id\nAcme,job-1\nGlobex,job-2\n")
+    ['job-1', 'job-2']
+    """
+    lines = text.splitlines()
+    if lines and "job_id" in next(csv.reader(lines[:1])):
+        found = [row["job_id"] or "" for row in csv.DictReader(lines)]
+    else:
+        found = re.split(r"[\s,;]+", text)
+    return list(dict.fromkeys(each.strip() for each in found if each.strip()))

@@ -7,14 +7,12 @@ The thread only reads the store, draws with figures of its own and sets traits; 
 from __future__ import annotations
 
 import atexit
-import base64
 import contextlib
 import dataclasses
-import html
 import threading
 import time
-import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +22,14 @@ import pandas as pd
 from mops_analysis import schema
 from mops_analysis.charts.clock import zone_of
 from mops_analysis.dashboard import panels
+from mops_analysis.dashboard.bar import ControlBar
 from mops_analysis.dashboard.exporting import ExportPanel
 from mops_analysis.dashboard.figures import Picture, picture
 from mops_analysis.dashboard.follow import Follower
 from mops_analysis.dashboard.panels import Settings, Shown
 from mops_analysis.dashboard.picker import JobPicker
 from mops_analysis.dashboard.sampling import SamplingPanel
-from mops_analysis.errors import ConfigurationError
+from mops_analysis.dashboard.still import Still
 
 if TYPE_CHECKING:
     from mops_analysis.client import JobStatusClient
@@ -41,10 +40,15 @@ _HEIGHT, _HEIGHT_OF_MANY = 310, 520  # where a chart has a panel or a row for ea
 _LIST_HEIGHT = 520
 _FIRST_CHOICE = 6  # jobs that one chart can tell apart by colour
 _LONGEST_WAIT_S = 60.0
+_SETTLING_S = 3.0  # when no new job came for so long, all that were to come are there
+# The most that one look takes, so that the kernel stays free: jobs and charts that are left wait for the next.
+_READING_S, _FIRST_READING_S, _DRAWING_S = 0.1, 1.0, 0.1
 _LINGER_S = 30.0  # after the last job has ended, another process may still add one
 
 _COPY_EVERY_S = 60.0  # a kernel may be gone without a word
-_NOTHING = {"text/plain": "", "text/html": ""}
+
+_NUMBERS = panels.CHARTS
+_PLACES = (_NUMBERS, *range(panels.CHARTS))  # what takes turns in being drawn: the numbers, and each chart
 
 # The view of each key: a cell that is run again takes the place of its former view.
 _VIEWS: dict[str, LiveView] = {}
@@ -61,7 +65,7 @@ def dashboard(
     interval_s: float = 3.0,
     window: str = "2min",
     tz: str | None = None,
-    theme: str = "light",
+    theme: str = "auto",
 ) -> LiveView:
     """Show the jobs of a store while they are sampled; the last expression of a cell.
 
@@ -86,7 +90,7 @@ def dashboard(
     tz
         Zone of all times, None for the viewer's own.
     theme
-        "light" or "dark".
+        "light", "dark", or "auto" for that of the page (light where it cannot be told, as without the extra `picker`).
 
     Returns
     -------
@@ -158,49 +162,38 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._follower = Follower(store)
         self._labels = dict(labels or {})
         self._refresh_s = refresh_s
-        self._settings = settings
-        self._pictures: list[Picture] = []
+        self._shown: Shown | None = None
+        self._pictures: dict[int, Picture] = {}  # by the position of the chart
+        self._behind = deque[int]()  # the places that do not show what is known, the one that waits longest first
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._stale = threading.Event()  # what is shown no longer is what was asked for
+        self._stale.set()
+        self._reading = threading.RLock()
         self._drawing = threading.Lock()
-        self._paused = False
-        self._has_chosen = False
+        self._paused = self._following = self._judged = False
+        self._grew = -_SETTLING_S
+        # Which jobs to choose as they come in; None once the analyst has chosen, or all are there.
+        self._wanted: Callable[[], Iterable[str]] | None = lambda: self.picker.listed[:_FIRST_CHOICE]
         self._ended = threading.Event()
-        self._copy: Any = None
+        self._still = Still()
         self._copied = -_COPY_EVERY_S
         self.sampling = SamplingPanel(store, client, interval_s=interval_s, on_change=self._wake.set)
         self.exports = ExportPanel(
-            lambda: self._measure(set(self.picker.selected), self._settings),
-            lambda: self._labelled(self._follower.samples),
+            lambda: self._measure(self._settings(page_is_dark=False)), lambda: self._labelled(self._follower.samples)
         )
-        self._build()
+        self._build(settings)
 
-    def _build(self) -> None:
-        self.picker = JobPicker(_no_jobs(), tz=self._settings.tz, height=_LIST_HEIGHT)
-        self.picker.observe(self._on_change, "selected")
-        self._status = widgets.HTML(layout=widgets.Layout(flex="1 1 0%", min_width="260px", margin="2px 12px"))
-        self._live = widgets.Button(description="● Live", layout=_auto())
-        self._live.on_click(lambda _: self.start())
-        self._pause = widgets.Button(description="Pause", layout=_auto())
-        self._pause.on_click(lambda _: self.pause())
-        self._stop = widgets.Button(description="Stop", layout=_auto())
-        self._stop.on_click(lambda _: self.stop())
-        self._menu_row = self._menus()
-        self._zone = self._zone_box()
-        bar = widgets.HBox(
-            [
-                widgets.HTML("<b>MerchantOps jobs</b>"),
-                self._status,
-                self._live,
-                self._pause,
-                self._stop,
-                *self._menu_row,
-                self._zone,
-                *self.exports.controls,
-            ],
-            layout=widgets.Layout(flex_flow="row wrap", align_items="center"),
+    def _build(self, settings: Settings) -> None:
+        self.picker = JobPicker(_no_jobs(), tz=settings.tz, height=_LIST_HEIGHT)
+        self.picker.observe(self._on_choice, "selected")
+        self.picker.observe(lambda _: self._on_change(), "is_dark")
+        self._bar = ControlBar(
+            settings,
+            {"● Live": self.start, "Pause": self.pause, "Stop": self.stop},
+            more=self.exports.controls,
+            on_change=self._on_setting,
         )
         self._numbers = widgets.HTML(layout=widgets.Layout(width="auto", min_height="72px", margin="4px 0"))
         place = widgets.Layout(width=f"{_WIDTH + 4}px", height=f"{_HEIGHT + 4}px", overflow="hidden", margin="2px")
@@ -211,46 +204,9 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         wrap = widgets.Layout(flex_flow="row wrap")
         beside = widgets.Layout(flex_flow="row wrap", align_content="flex-start", flex=f"1 1 {_WIDTH + 8}px")
         body = widgets.HBox([self.picker, widgets.HBox(self._charts, layout=beside)], layout=wrap)
-        rows = [bar, *([self.sampling] if self.sampling.children else []), self.exports, self._numbers, body]
-        super().__init__(children=rows)
-
-    def _menus(self) -> list[widgets.Dropdown]:
-        menus = {
-            "window": [("window 30 s", "30s"), ("window 2 min", "2min"), ("window 10 min", "10min")],
-            "x": [("x: clock time", "clock"), ("x: elapsed", "elapsed")],
-            "theme": [("light", "light"), ("dark", "dark")],
-        }
-        made = []
-        for name, options in menus.items():
-            now = getattr(self._settings, name)
-            known = options if now in dict(options).values() else [(f"{name} {now}", now), *options]
-            menu = widgets.Dropdown(options=known, value=now, layout=_auto())
-            menu.observe(lambda change, name=name: self._set(**{name: change["new"]}), "value")
-            made.append(menu)
-        return made
-
-    def _zone_box(self) -> widgets.Combobox:
-        box = widgets.Combobox(
-            value=self._settings.tz or "",
-            placeholder="zone: this computer's",
-            options=sorted(zoneinfo.available_timezones()),
-            continuous_update=False,
-            layout=widgets.Layout(width="170px", margin="2px"),
-        )
-        box.observe(self._on_zone, "value")
-        return box
-
-    def _on_zone(self, change: dict[str, str]) -> None:
-        try:
-            self.picker.tz = change["new"].strip() or None
-        except ConfigurationError as error:
-            self._say(str(error), alert=True)
-            return
-        self._set(tz=self.picker.tz)
-
-    def _set(self, **changed: Any) -> None:
-        self._settings = dataclasses.replace(self._settings, **changed)
-        self._on_change()
+        sampling = [self.sampling] if self.sampling.children else []
+        super().__init__(children=[self._bar, *sampling, self.exports, self._numbers, body, self._still.curtain])
+        self.add_class("mops-view")
 
     def __enter__(self) -> LiveView:
         return self
@@ -264,8 +220,16 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return self._thread is not None and self._thread.is_alive() and not self._stopping.is_set()
 
     def select(self, text: str) -> None:
-        """Choose all jobs that a filter means, as `JobPicker.select`."""
-        self.picker.select(text)
+        """Choose all jobs that a filter means, as `JobPicker.select`.
+
+        Before the first look at the store it looks at once. Jobs whose first sample is still to come, as when sampling
+        has just begun, are chosen as they arrive; once all are there, nothing that arrives changes the choice.
+        """
+        with self._reading:
+            if self._follower.summary.empty:
+                self._look()
+            self._wanted = lambda: self.picker.matching(text)
+            self._choose_wanted()
 
     def start(self) -> None:
         """Follow the store; nothing but the end of a pause where it does already."""
@@ -274,6 +238,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._wake.set()
             return
         self._stopping.clear()
+        self._still.hide()
         self._thread = threading.Thread(target=self._follow, name="mops-dashboard", daemon=True)
         self._thread.start()
 
@@ -286,8 +251,10 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """End the thread, and the sampling started here; leaves a picture of what is shown. May be repeated."""
         self.sampling.stop()
         self._end()
+        self._draw(float("inf"))
         self._say("stopped")
         self._leave_copy()
+        self._still.unveil()
 
     def _end(self) -> None:
         self._stopping.set()
@@ -311,6 +278,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._paused = False
         with contextlib.suppress(KeyboardInterrupt):
             self._follow(linger_s=0.0, until=time.monotonic() + timeout_s)
+        self._draw(float("inf"))
         self._leave_copy()
 
     def export(self, ending: str, *, folder: str = ".") -> Path:
@@ -348,7 +316,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     # -- the thread -----------------------------------------------------------------------------------------------
 
     def _follow(self, *, linger_s: float = _LINGER_S, until: float = float("inf")) -> None:
-        failures, quiet_s = 0, 0.0
+        failures, quiet_s, self._following = 0, 0.0, True
         while not self._stopping.is_set() and quiet_s <= linger_s and time.monotonic() < until:
             wait_s, begun = self._refresh_s, time.monotonic()
             try:
@@ -361,22 +329,44 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self._say(f"{type(error).__name__}: {error}; trying again in {wait_s:.0f} s", alert=True)
             self._wake.wait(wait_s)
             self._wake.clear()
+        self._following = False
+        self._still.unveil()
 
     def _refresh(self) -> bool:
         # Whether there is nothing left to follow.
-        if not self._paused and self._follower.read():
-            self._stale.set()
-            self.picker.update(self._summary())
-            self._choose_first()
-        if self._stale.is_set():
-            self._draw()
+        came, asked = not self._paused and self._look(), self._stale.is_set()
+        if came or asked or self._judged:
+            self._stale.clear()
+            self._measure_anew()
+        self._draw(float("inf") if asked else _DRAWING_S)
+        self._judged = not self._behind and self._follower.judge()
         summary = self._follower.summary
         ended = not summary.empty and bool(summary["status"].isin(schema.TERMINAL_STATUSES).all())
         if (ended and not self._ended.is_set()) or time.monotonic() > self._copied + _COPY_EVERY_S:
             self._leave_copy()
         (self._ended.set if ended else self._ended.clear)()
         self._say("paused" if self._paused else "all jobs have ended" if ended else "live")
-        return ended and not self.sampling.running
+        return ended and not self._behind and not self.sampling.running
+
+    def _look(self) -> bool:
+        # Read the store; whether there was anything new.
+        with self._reading:
+            known = len(self._follower.summary)
+            # As long as jobs come in for the first time, little else is worth the time.
+            most_s = _READING_S if self._wanted is None else _FIRST_READING_S
+            if came := self._follower.read(most_s):
+                self.picker.update(self._summary())
+                self._choose_wanted()
+            if len(self._follower.summary) > known or self.sampling.awaits_first:
+                self._grew = time.monotonic()
+            elif known and time.monotonic() > self._grew + _SETTLING_S:
+                self._wanted = None
+        return came
+
+    def _choose_wanted(self) -> None:
+        if (wanted := self._wanted) is not None:
+            self.picker.selected = tuple(wanted())
+            self._wanted = wanted  # the analyst has not chosen yet
 
     def _summary(self) -> pd.DataFrame:
         return self._labelled(self._follower.summary)
@@ -386,58 +376,84 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             return frame
         return frame.assign(label=frame["job_id"].map(self._labels).astype("string"))
 
-    def _choose_first(self) -> None:
-        if not self._has_chosen and not self._follower.summary.empty:
-            self._has_chosen = True
-            if not self.picker.selected:
-                self.picker.selected = self.picker.listed[:_FIRST_CHOICE]
-
-    def _draw(self) -> None:
-        _end_threads_at_exit()
+    def _measure_anew(self) -> None:
         with self._drawing:
-            self._stale.clear()
-            chosen, settings = set(self.picker.selected), self._settings
-            shown = self._measure(chosen, settings)
-            names = panels.names_of(self._summary())
-            self._numbers.value = panels.numbers_html(panels.numbers(shown.fleet, names, settings))
+            shown = self._shown = self._measure(self._settings(page_is_dark=self.picker.is_dark))
+            self._behind.extend(place for place in _PLACES if place not in self._behind)
             height = _HEIGHT if len(shown.summary) <= _FIRST_CHOICE else _HEIGHT_OF_MANY
             self._place.height = f"{height + 4}px"
-            self._pictures = []
-            for place, chart in zip(self._charts, panels.charts_of(shown), strict=True):
-                look: dict[str, Any] = {"theme": settings.theme, "has_rows": chart.has_rows}
-                drawn = picture(chart.draw, width=_WIDTH, height=height, **look)
-                self._pictures.append(drawn)
-                place.value = drawn.to_html()
 
-    def _measure(self, chosen: set[str], settings: Settings) -> Shown:
-        samples, summary = self._follower.samples, self._summary()
+    def _draw(self, most_s: float) -> None:
+        # What is behind takes turns.
+        _end_threads_at_exit()
+        end = time.monotonic() + most_s
+        with self._drawing:
+            while self._behind and self._shown is not None:
+                try:
+                    if self._behind[0] == _NUMBERS:
+                        self._write_numbers(self._shown)
+                    else:
+                        self._draw_chart(self._behind[0], self._shown)
+                finally:  # a chart that cannot be drawn does not hold up the others
+                    self._behind.popleft()
+                if time.monotonic() > end:
+                    break
+
+    def _write_numbers(self, shown: Shown) -> None:
+        names = panels.names_of(self._summary())
+        self._numbers.value = panels.numbers_html(panels.numbers(shown.fleet, names, shown.settings))
+
+    def _draw_chart(self, position: int, shown: Shown) -> None:
+        chart = panels.charts_of(shown)[position]
+        height = _HEIGHT if len(shown.summary) <= _FIRST_CHOICE else _HEIGHT_OF_MANY
+        look: dict[str, Any] = {"theme": shown.settings.theme, "has_rows": chart.has_rows}
+        drawn = picture(chart.draw, width=_WIDTH, height=height, **look)
+        self._pictures[position] = drawn
+        self._charts[position].value = drawn.to_html()
+
+    def _measure(self, settings: Settings) -> Shown:
+        chosen, summary = set(self.picker.selected), self._summary()
         return Shown(
-            self._labelled(samples[samples["job_id"].isin(chosen)]),
+            self._labelled(self._follower.samples_of(chosen)),
+            self._labelled(self._follower.forecasts_of(chosen)),
             summary[summary["job_id"].isin(chosen)],
-            self._follower.fleet(settings.window, zone_of(settings.tz)),
+            self._follower.record,
             settings,
+            lambda: self._follower.fleet(settings.window, zone_of(settings.tz)),
         )
 
-    def _on_change(self, _: object = None) -> None:
-        self._has_chosen = True
+    def _settings(self, *, page_is_dark: bool) -> Settings:
+        settings = self._bar.settings
+        if settings.theme != "auto":
+            return settings
+        return dataclasses.replace(settings, theme="dark" if page_is_dark else "light")
+
+    def _on_choice(self, _: object) -> None:
+        self._wanted = None
+        self._on_change()
+
+    def _on_setting(self) -> None:
+        self.picker.tz = self._bar.settings.tz
+        self._on_change()
+
+    def _on_change(self) -> None:
         self._stale.set()
-        if self.running:
+        if self.running or self._following:
             self._wake.set()
         else:
-            self._draw()
+            self._stale.clear()
+            self._measure_anew()
+            self._draw(float("inf"))
 
     def _say(self, what: str, *, alert: bool = False) -> None:
-        samples = self._follower.samples
-        newest = samples["sampled_at"].max() if len(samples) else None
-        parts = [what, *self.sampling.words()]
+        parts, newest = [what, *self.sampling.words()], self._follower.newest
         if newest is not None:
             ago_s = (pd.Timestamp.now("UTC") - newest).total_seconds()
-            zone = zone_of(self._settings.tz)
+            zone = zone_of(self._bar.settings.tz)
             parts.append(f"last sample {newest.tz_convert(zone):%H:%M:%S %Z}, {ago_s:.0f} s ago")
         else:
             parts.append("no sample yet")
-        role = 'role="alert"' if alert else 'role="status" aria-live="off"'
-        self._status.value = f'<div class="mops-note" {role}>{html.escape(" · ".join(parts))}</div>'
+        self._bar.say(" · ".join(parts), alert=alert)
 
     # -- what stays -----------------------------------------------------------------------------------------------
 
@@ -446,29 +462,16 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         from IPython.display import display
 
         display(self._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
-        self._copy = display(_NOTHING, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        self._still.show()
 
     def _leave_copy(self) -> None:
-        if self._copy is None or not self._pictures:
+        newest = self._follower.newest
+        if newest is None or len(self._pictures) < panels.CHARTS:
             return
         self._copied = time.monotonic()
-        samples = self._follower.samples
-        newest = samples["sampled_at"].max().tz_convert(zone_of(self._settings.tz))
-        head = f"The dashboard at {newest:%Y-%m-%d %H:%M:%S %Z}; this copy stays when the kernel is gone"
-        pictures = "".join(each.to_html() for each in self._pictures)
-        body = f"<details><summary>{head}</summary>{self._numbers.value}{pictures}</details>"
-        self._copy.update(
-            {
-                "text/html": body,
-                "image/png": base64.b64encode(self._pictures[0].png).decode("ascii"),
-                "text/plain": "\n".join([head, *(each.alt for each in self._pictures)]),
-            },
-            raw=True,
-        )
-
-
-def _auto() -> widgets.Layout:
-    return widgets.Layout(width="auto", margin="2px")
+        at = newest.tz_convert(zone_of(self._bar.settings.tz))
+        head = f"The dashboard at {at:%Y-%m-%d %H:%M:%S %Z}; this copy stays when the kernel is gone"
+        self._still.update(head, self._numbers.value, [self._pictures[chart] for chart in range(panels.CHARTS)])
 
 
 def _no_jobs() -> pd.DataFrame:

@@ -1,0 +1,110 @@
+"""The bar on top of the live view: how it stands, its buttons, and the menus that all charts obey."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import zoneinfo
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets as widgets
+
+from mops_analysis.charts.clock import zone_of
+from mops_analysis.dashboard.panels import Settings
+from mops_analysis.errors import ConfigurationError
+
+_MENUS = {
+    "window": [("window 30 s", "30s"), ("window 2 min", "2min"), ("window 10 min", "10min")],
+    "x": [("x: clock time", "clock"), ("x: elapsed", "elapsed"), ("x: share done", "share")],
+    "theme": [("theme: as the page", "auto"), ("theme: light", "light"), ("theme: dark", "dark")],
+}
+
+
+class ControlBar(widgets.HBox):  # type: ignore[misc]  # ipywidgets has no types
+    """The status line, the buttons, and what the analyst has set.
+
+    Attributes
+    ----------
+    settings
+        What is set now.
+    menus
+        Name of a setting to its menu.
+    zone
+        The box of the zone, in which any may be typed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        buttons: Mapping[str, Callable[[], None]],
+        *,
+        more: tuple[widgets.Widget, ...],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self._on_change = on_change
+        self._status = widgets.HTML(layout=widgets.Layout(flex="1 1 0%", min_width="260px", margin="2px 12px"))
+        self.menus = {name: self._menu(name, options) for name, options in _MENUS.items()}
+        self.zone = self._zone_box()
+        super().__init__(
+            children=[
+                widgets.HTML("<b>MerchantOps jobs</b>"),
+                self._status,
+                *(_button(name, act) for name, act in buttons.items()),
+                *self.menus.values(),
+                self.zone,
+                *more,
+            ],
+            layout=widgets.Layout(flex_flow="row wrap", align_items="center"),
+        )
+
+    @property
+    def status(self) -> str:
+        """The status line, as HTML."""
+        return str(self._status.value)
+
+    def say(self, words: str, *, alert: bool = False) -> None:
+        """Write the status line; an alert is read out at once."""
+        role = 'role="alert"' if alert else 'role="status" aria-live="off"'
+        self._status.value = f'<div class="mops-note" {role}>{html.escape(words)}</div>'
+
+    def _menu(self, name: str, options: list[tuple[str, str]]) -> widgets.Dropdown:
+        now = getattr(self.settings, name)
+        known = options if now in dict(options).values() else [(f"{name} {now}", now), *options]
+        menu = widgets.Dropdown(options=known, value=now, layout=_auto())
+        menu.observe(lambda change: self._set(**{name: change["new"]}), "value")
+        return menu
+
+    def _zone_box(self) -> widgets.Combobox:
+        box = widgets.Combobox(
+            value=self.settings.tz or "",
+            placeholder="zone: this computer's",
+            options=sorted(zoneinfo.available_timezones()),
+            continuous_update=False,
+            layout=widgets.Layout(width="170px", margin="2px"),
+        )
+        box.observe(lambda change: self._on_zone(change["new"].strip() or None), "value")
+        return box
+
+    def _on_zone(self, tz: str | None) -> None:
+        try:
+            zone_of(tz)
+        except ConfigurationError as error:
+            self.say(str(error), alert=True)
+            return
+        self._set(tz=tz)
+
+    def _set(self, **changed: Any) -> None:
+        self.settings = dataclasses.replace(self.settings, **changed)
+        self._on_change()
+
+
+def _button(name: str, act: Callable[[], None]) -> widgets.Button:
+    button = widgets.Button(description=name, layout=_auto())
+    button.on_click(lambda _: act())
+    return button
+
+
+def _auto() -> widgets.Layout:
+    return widgets.Layout(width="auto", margin="2px")
