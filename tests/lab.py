@@ -64,7 +64,10 @@ def chromium() -> str | None:
 
 @contextlib.contextmanager
 def lab_server(folder: Path) -> Iterator[str]:
-    """Run JupyterLab on a free loopback port; gives its address. Notebooks live in `folder / "root"`."""
+    """Run JupyterLab, and Notebook 7 beside it, on a free loopback port; gives their address.
+
+    Notebooks live in `folder / "root"`.
+    """
     root, settings = folder / "root", folder / "settings" / "@jupyterlab" / "apputils-extension"
     root.mkdir(parents=True)
     settings.mkdir(parents=True)
@@ -75,7 +78,7 @@ def lab_server(folder: Path) -> Iterator[str]:
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
         *("--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={root}"),
-        "--LabApp.expose_app_in_browser=True",
+        *("--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True"),
     ]
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -161,12 +164,13 @@ class Notebook:
         Errors of the page and of its console.
     """
 
-    def __init__(self, page: Any, url: str, path: str) -> None:
+    def __init__(self, page: Any, url: str, path: str, *, app: str = "lab") -> None:
         self.page = page
         self.complaints: list[str] = []
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", lambda line: line.type == "error" and self.complaints.append(line.text))
-        self._url = f"{url}/lab/workspaces/{path.replace('.', '-')}/tree/{path}?reset"
+        places = {"lab": f"lab/workspaces/{path.replace('.', '-')}/tree/{path}?reset", "notebook": f"notebooks/{path}"}
+        self._url = f"{url}/{places[app]}"
 
     def open(self) -> None:
         """Show the notebook and wait for its kernel."""
