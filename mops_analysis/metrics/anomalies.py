@@ -15,7 +15,7 @@ from mops_analysis.metrics.arrays import (
     Floats,
     IncludesFailed,
     Ints,
-    Window,
+    Trail,
     median_by_job,
     nanoseconds,
 )
@@ -212,7 +212,7 @@ def _time_between_moves(block: Arrays, clock: RateClock, moves: Ints) -> Floats:
 
 def _bursts(block: Arrays, done: Work, width: int) -> Events:
     rises = np.flatnonzero(done.failed > 0)
-    window = Window.before(block, block.so_far(block.step_ns), width, rises)
+    window = Trail.of(block, block.so_far(block.step_ns), width).window(rises)
     failed, finished = block.so_far(done.failed), block.so_far(done.finished)
     failed_in, finished_in = window.rise(failed), window.rise(finished)
     job = block.job[rises]

@@ -149,7 +149,7 @@ class Arrays:
         """Sum of the values over the job's rows up to and with this one (n)."""
         running = np.cumsum(values, dtype=np.int64)
         before = running[self.first] - values[self.first]
-        running -= np.repeat(before, np.diff(self.edges))
+        running -= before if len(before) == 1 else np.repeat(before, np.diff(self.edges))
         return running
 
     def previous(self, values: Bools) -> Bools:
@@ -213,6 +213,11 @@ class Arrays:
         )
         return rows, jobs, block
 
+    def stretches(self) -> Iterator[Ints]:
+        """The rows in turn, so many at once as stay in the processor's cache."""
+        for start in range(0, len(self.time_ns), _BLOCK_ROWS):
+            yield np.arange(start, min(start + _BLOCK_ROWS, len(self.time_ns)))
+
     def frame(self, columns: Mapping[str, Any]) -> pd.DataFrame:
         """Put results back under the caller's rows.
 
@@ -273,14 +278,59 @@ def by_block(
     columns: dict[str, npt.NDArray[Any]] = {}
     for rows, jobs, block in arrays.blocks():
         for name, values in formula(block, includes_failed[jobs]).items():
+            if len(values) == len(arrays.time_ns):
+                columns[name] = values
+                continue
             column = columns.setdefault(name, np.empty(len(arrays.time_ns), dtype=values.dtype))
             column[rows] = values
     return columns
 
 
 @dataclass(frozen=True)
+class Trail:
+    """The trailing windows of a width along an axis that never falls within a job and is 0 at its first row.
+
+    Attributes
+    ----------
+    axis
+        Place of each row, such as its time since the job's first [ns] (n).
+    width
+        Width of the windows, in the unit of the axis.
+    key, reach
+        One rising axis through all jobs, and the width along it (n).
+    head
+        Index of the first row of the row's job (n).
+    """
+
+    axis: Ints
+    width: int
+    key: Ints
+    reach: int
+    head: Ints
+
+    @classmethod
+    def of(cls, block: Arrays, axis: Ints, width: int) -> Trail:
+        """The windows of a block."""
+        # A step beyond the width cannot be told from one of the width by any window, so cutting it keeps the sum within
+        # 64 bits.
+        reach = min(width, int(axis.max(initial=0)) + 1)
+        links = np.minimum(block.steps(axis), reach)
+        links[block.first] = reach
+        return cls(axis, width, np.cumsum(links, out=links), reach, block.head)
+
+    def window(self, rows: Ints) -> Window:
+        """The windows that end at these rows."""
+        left = np.maximum(np.searchsorted(self.key, self.key[rows] - self.reach, side="right") - 1, self.head[rows])
+        right = np.minimum(left + 1, len(self.axis) - 1)
+        edge = np.maximum(self.axis[rows] - self.width, 0)
+        step = np.maximum(self.axis[right] - self.axis[left], 1)
+        share = (edge - self.axis[left]) / step
+        return Window(rows=rows, left=left, share=share, width=self.axis[rows] - edge)
+
+
+@dataclass(frozen=True)
 class Window:
-    """The trailing windows that end at some rows: where each one's left edge lies.
+    """The windows of a trail that end at some rows: where each one's left edge lies.
 
     Attributes
     ----------
@@ -298,34 +348,6 @@ class Window:
     left: Ints
     share: Floats
     width: Ints
-
-    @classmethod
-    def before(cls, block: Arrays, axis: Ints, width: int, rows: Ints | None = None) -> Window:
-        """Windows of a width along an axis that never falls within a job and is 0 at its first row.
-
-        Parameters
-        ----------
-        block
-            Samples of n rows.
-        axis
-            Place of each row, such as its time since the job's first [ns] (n).
-        width
-            Width of the window, in the unit of the axis.
-        rows
-            The rows at which the windows end; all rows where None.
-        """
-        rows = np.arange(len(axis)) if rows is None else rows
-        # One rising axis through all jobs. A step beyond the width cannot be told from one of the width by any window,
-        # so cutting it keeps the sum within 64 bits.
-        width = min(width, int(axis.max(initial=0)) + 1)
-        links = np.minimum(block.steps(axis), width)
-        links[block.first] = width
-        key = np.cumsum(links)
-        left = np.maximum(np.searchsorted(key, key[rows] - width, side="right") - 1, block.head[rows])
-        right = np.minimum(left + 1, len(axis) - 1)
-        edge = np.maximum(axis[rows] - width, 0)
-        step = np.maximum(axis[right] - axis[left], 1)
-        return cls(rows=rows, left=left, share=(edge - axis[left]) / step, width=axis[rows] - edge)
 
     def rise(self, counter: Ints) -> Floats:
         """Rise of a counter within the window, the counter running straight from row to row (m)."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from mops_analysis.errors import SchemaError
-from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, Ints, Window, by_block, nanoseconds
+from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, Ints, Trail, by_block, nanoseconds
 from mops_analysis.metrics.counting import includes_failed, work
 
 
@@ -76,20 +76,18 @@ def failure_rate(
     width = None if window is None else nanoseconds(window, "window")
 
     def formula(block: Arrays, includes_failed: Bools) -> Mapping[str, npt.NDArray[np.generic]]:
-        failed, finished = _counts(block, includes_failed, width)
-        rate, low, high = wilson(failed, finished, confidence)
-        return {
-            "failed": failed,
-            "finished": finished,
-            "failure_rate": rate,
-            "failure_rate_low": low,
-            "failure_rate_high": high,
-        }
+        columns = np.empty((5, len(block.time_ns)))
+        for rows, failed, finished in _counts(block, includes_failed, width):
+            columns[:, rows[0] : rows[-1] + 1] = failed, finished, *wilson(failed, finished, confidence)
+        return dict(zip(_COLUMNS, columns, strict=True))
 
     rates = arrays.frame(by_block(arrays, formula, includes_failed(arrays, processed_includes_failed)))
     if width is not None:
         rates.attrs["window_s"] = width / 1e9  # so that a chart can tell the rates of a window from those so far
     return rates
+
+
+_COLUMNS = ("failed", "finished", "failure_rate", "failure_rate_low", "failure_rate_high")
 
 
 def check_confidence(confidence: float) -> None:
@@ -98,17 +96,22 @@ def check_confidence(confidence: float) -> None:
         raise SchemaError(f"confidence: expected a share between 0 and 1 such as 0.95, got {confidence!r}")
 
 
-def _counts(block: Arrays, includes_failed: Bools, width: int | None) -> tuple[Floats, Floats]:
+def _counts(block: Arrays, includes_failed: Bools, width: int | None) -> Iterator[tuple[Ints, Floats, Floats]]:
+    """Failed and finished items, one stretch of rows after the other."""
     done = work(block, includes_failed)
     failed, finished = block.so_far(done.failed), block.so_far(done.finished)
-    if width is not None:
-        window = Window.before(block, block.so_far(block.step_ns), width)
-        return window.rise(failed), window.rise(finished)
-    rows = np.diff(block.edges)
-    return (
-        (failed + np.repeat(done.failed_before, rows)).astype(np.float64),
-        (finished + np.repeat(done.finished_before, rows)).astype(np.float64),
-    )
+    trail = None if width is None else Trail.of(block, block.so_far(block.step_ns), width)
+    for rows in block.stretches():
+        if trail is not None:
+            window = trail.window(rows)
+            yield rows, window.rise(failed), window.rise(finished)
+        else:
+            job = block.job[rows]
+            yield (
+                rows,
+                (failed[rows] + done.failed_before[job]).astype(np.float64),
+                (finished[rows] + done.finished_before[job]).astype(np.float64),
+            )
 
 
 def wilson(failed: Floats | Ints, finished: Floats | Ints, confidence: float) -> tuple[Floats, Floats, Floats]:

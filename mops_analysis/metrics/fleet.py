@@ -10,7 +10,7 @@ import pandas as pd
 
 from mops_analysis import schema
 from mops_analysis.errors import SchemaError
-from mops_analysis.metrics.arrays import Arrays, IncludesFailed, Window, median_by_job, nanoseconds
+from mops_analysis.metrics.arrays import Arrays, IncludesFailed, Trail, median_by_job, nanoseconds
 from mops_analysis.metrics.counting import includes_failed, work
 from mops_analysis.metrics.failures import wilson
 from mops_analysis.metrics.summary import summary as summary_of
@@ -131,10 +131,10 @@ def newest_rates(
     for _, jobs, block in arrays.blocks():
         done = work(block, rule[jobs])
         clock = RateClock.of(block, done)
-        rate = clock.rate(Window.before(block, clock.running, width), width)
+        rate = clock.rates(block, width)
         known = np.flatnonzero(~np.isnan(rate))
         usual = median_by_job(rate[known], block.job[known], len(block.job_ids))
-        recent = Window.before(block, block.so_far(block.step_ns), failure_width, block.last)
+        recent = Trail.of(block, block.so_far(block.step_ns), failure_width).window(block.last)
         failed, finished = (recent.rise(block.so_far(items)) for items in (done.failed, done.finished))
         columns[:, jobs] = rate[block.last], usual, failed, finished
     names = ("items_per_s", "usual_items_per_s", "failed", "finished")

@@ -12,7 +12,7 @@ import pandas as pd
 from mops_analysis import schema
 from mops_analysis.errors import SchemaError
 from mops_analysis.metrics.anomalies import find_events
-from mops_analysis.metrics.arrays import NS, Arrays, Bools, Floats, IncludesFailed, Ints, Window
+from mops_analysis.metrics.arrays import NS, Arrays, Bools, Floats, IncludesFailed, Ints, Trail
 from mops_analysis.metrics.counting import finished_as_served, includes_failed, work
 from mops_analysis.metrics.eta import eta
 from mops_analysis.metrics.failures import wilson
@@ -144,7 +144,7 @@ def _block_summary(block: Arrays, includes_failed: Bools, until: int | None) -> 
         "failed_items": failed,
         "share_done": _share_done(finished[last], total, completed),
         "mean_items_per_s": _quotient(clock.finished[last] * float(NS), clock.running[last]),
-        "last_items_per_s": clock.rate(Window.before(block, clock.running, _WINDOW, last), _WINDOW),
+        "last_items_per_s": clock.rate(Trail.of(block, clock.running, _WINDOW).window(last), _WINDOW),
         "failure_rate": rate,
         "failure_rate_low": low,
         "failure_rate_high": high,

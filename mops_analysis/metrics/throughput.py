@@ -32,6 +32,7 @@ from mops_analysis.metrics.arrays import (
     Floats,
     IncludesFailed,
     Ints,
+    Trail,
     Window,
     by_block,
     median_by_job,
@@ -111,7 +112,7 @@ def throughput(
         return {
             "finished_items": block.so_far(done.finished),
             "interval_items_per_s": _interval_rate(block, clock, done),
-            "items_per_s": clock.rate(Window.before(block, clock.running, width), width),
+            "items_per_s": clock.rates(block, width),
         }
 
     return arrays.frame(by_block(arrays, formula, includes_failed(arrays, processed_includes_failed)))
@@ -164,6 +165,13 @@ class RateClock:
             is_gap=is_gap,
             usual_step=usual_step,
         )
+
+    def rates(self, block: Arrays, width: int) -> Floats:
+        """Items per second over the window that ends at each row (n); NaN as in `rate`."""
+        trail, rates = Trail.of(block, self.running, width), np.empty(len(self.running))
+        for rows in block.stretches():
+            rates[rows[0] : rows[-1] + 1] = self.rate(trail.window(rows), width)
+        return rates
 
     def rate(self, window: Window, full_width: int) -> Floats:
         """Items per second in each window; NaN where it covers less than half its width, or half of it is in gaps."""
