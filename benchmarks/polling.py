@@ -64,8 +64,8 @@ class Run:
         return 1000 * self.cpu_s / len(self.late_s)
 
     def late_ms(self, quantile: float) -> float:
-        """How late polls were, beyond what an idle sleeper was, [ms]."""
-        return 1000 * float(np.quantile(self.late_s, quantile) - np.quantile(self.floor_s, quantile))
+        """How late polls were, beyond what an idle sleeper was [ms]."""
+        return 1000 * max(0.0, float(np.quantile(self.late_s, quantile) - np.quantile(self.floor_s, quantile)))
 
 
 def sampled(
