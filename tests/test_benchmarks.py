@@ -80,9 +80,9 @@ def test_lateness_is_counted_from_a_common_tick():
 
 
 def test_a_sampler_is_on_time_until_its_core_is_busy():
-    """3 s hold 6,666 polls of 0.45 ms: 2,000 jobs are on time, 7,000 cannot be."""
+    """3 s hold 4,285 polls of 0.7 ms: 2,000 jobs are on time, 4,500 cannot be."""
     assert np.quantile(sharded_schedule.lateness(2000, 9.0), 0.99) < 0.001
-    assert np.quantile(sharded_schedule.lateness(7000, 9.0), 0.5) > 0.05
+    assert np.quantile(sharded_schedule.lateness(4500, 9.0), 0.5) > 0.05
 
 
 def test_shards_lose_no_job_and_spread_their_requests():
