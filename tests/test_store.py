@@ -403,6 +403,36 @@ def test_ctrl_c_while_writing_loses_no_poll_of_others(store):
     assert sorted(store.read_polls()["job_id"]) == ["a", "b"]
 
 
+def test_who_is_written_does_not_wait_for_the_next_commit(store, monkeypatch):
+    """Callers whose polls are on the disk go on while the polls that came meanwhile are being committed."""
+    commit, batches, late, waiting = store._commit, [], [], []
+
+    def slow(batch):
+        batches.append(len(batch))
+        if len(batches) == 1:  # one more comes while these are written
+            late.extend(append_in_threads(store, sample("late", 0, 1))[0])
+            wait_for(lambda: len(store._queue) == 1)
+        else:
+            ends_at = time.monotonic() + 3
+            for thread in threads:
+                thread.join(max(0.0, ends_at - time.monotonic()))
+            waiting.extend(thread for thread in threads if thread.is_alive())
+        commit(batch)
+
+    monkeypatch.setattr(store, "_commit", slow)
+    with store._file.writing:  # so all of them come to wait
+        threads, raised = append_in_threads(store, *(sample(f"job-{n}", 0, 1) for n in range(20)))
+        wait_for(lambda: len(store._queue) == 20)
+    for thread in threads:
+        thread.join()
+    for thread in late:
+        thread.join()
+    assert batches == [20, 1]
+    assert not waiting
+    assert not raised
+    assert len(store.read_polls()) == 21
+
+
 def test_a_service_of_many_words_fills_no_memory(store, monkeypatch):
     """Long and ever new statuses are kept in the store, not in memory."""
     monkeypatch.setattr("mops_analysis.store._MOST_CODES", 4)

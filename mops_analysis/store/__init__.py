@@ -6,9 +6,8 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +41,10 @@ _CLAIMED: set[tuple[Path, str]] = set()
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    # A caller of `append` whose polls are not on the disk yet.
+    # A caller of `append` whose polls are not on the disk yet. It sleeps until `turn` is released: they are written
+    # then, or it is the one that writes next.
     polls: tuple[Poll, ...]
+    turn: threading.Lock = field(default_factory=threading.Lock)
     written: bool = False
     error: Exception | None = None
 
@@ -85,7 +86,9 @@ class SampleStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._file = StoreFile(path)
-        self._queue: deque[_Waiting] = deque()
+        self._queue: list[_Waiting] = []
+        self._queue_lock = threading.Lock()
+        self._has_leader = False
         self._codes: dict[tuple[str, str], int] = {}
 
     @property
@@ -200,12 +203,36 @@ class SampleStore:
             # Ctrl-C is raised in this thread, anywhere: it must not hit polls of others.
             self._commit([waiting])
         else:
-            self._queue.append(waiting)
-            with self._file.writing:
-                if not waiting.written:
-                    self._commit([self._queue.popleft() for _ in range(len(self._queue))])
+            waiting.turn.acquire()
+            with self._queue_lock:
+                self._queue.append(waiting)
+                is_leader, self._has_leader = not self._has_leader, True
+            if not is_leader:
+                waiting.turn.acquire()
+            if not waiting.written:
+                self._lead()
         if waiting.error is not None:
             raise waiting.error
+
+    def _lead(self) -> None:
+        """Write the polls of all that wait, and make the first who came meanwhile the next leader.
+
+        Those who only wait sleep on locks of their own: were it the file's, each would have to get that once more, and
+        come in behind the next commit.
+        """
+        batch: list[_Waiting] = []
+        try:
+            with self._file.writing:
+                with self._queue_lock:
+                    batch, self._queue = self._queue, []
+                self._commit(batch)
+        finally:
+            with self._queue_lock:
+                self._has_leader = bool(self._queue)
+                if self._queue:
+                    self._queue[0].turn.release()
+            for waiting in batch:
+                waiting.turn.release()
 
     @contextlib.contextmanager
     def _transaction(self, **options: float) -> Iterator[sqlite3.Connection]:
