@@ -60,7 +60,7 @@ def measure(*, small: bool) -> list[Figure]:
 
 
 def _handshakes(folder: Path, bundle: Path, *, small: bool) -> tuple[int, int]:
-    jobs, seconds = (10, 0.5) if small else (200, 6.0)
+    jobs, seconds = (10, 1.0) if small else (200, 6.0)
     with (
         service(pem=f"{folder}/server.pem", latency_s=(0.05, 0.2)) as server,
         mops.SampleStore(folder / "samples.db") as store,
