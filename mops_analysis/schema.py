@@ -415,7 +415,6 @@ def validate(samples: pd.DataFrame) -> pd.DataFrame:
     ...
     mops_analysis.errors.SchemaError: column 'sampled_at' is missing (of the samples frame: job_id, sampled_at, ...
     """
-    import numpy as np
     import pandas as pd
 
     if not isinstance(samples, pd.DataFrame):
@@ -436,10 +435,18 @@ def validate(samples: pd.DataFrame) -> pd.DataFrame:
             )
     if list(checked.columns[: len(SAMPLE_DTYPES)]) != list(SAMPLE_DTYPES):
         checked = checked[[*SAMPLE_DTYPES, *(name for name in checked.columns if name not in SAMPLE_DTYPES)]]
-    if is_ordered(checked):
-        return checked
-    job = pd.factorize(checked["job_id"], sort=True)[0]
-    return checked.take(np.lexsort((pd.DatetimeIndex(checked["sampled_at"]).asi8, job)))
+    return in_order(checked)
+
+
+def in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame that has `job_id` and `sampled_at` sorted by both; the very same object where it already is."""
+    import numpy as np
+    import pandas as pd
+
+    if is_ordered(frame):
+        return frame
+    job = pd.factorize(frame["job_id"], sort=True)[0]
+    return frame.take(np.lexsort((pd.DatetimeIndex(frame["sampled_at"]).asi8, job)))
 
 
 def changes(words: ExtensionArray) -> npt.NDArray[np.int64]:

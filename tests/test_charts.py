@@ -312,8 +312,10 @@ def test_a_forecast_of_days_leaves_a_third_of_the_width_to_what_was_seen():
 def test_one_job_shows_elapsed_time_along_the_top():
     """The clock below, the elapsed time above."""
     ax = plot_progress(STEADY, tz="UTC")
-    (top,) = ax.child_axes
-    assert top.xaxis.get_major_formatter()(0.0) == "elapsed 0"
+    start = clock.days_of(STEADY["sampled_at"])[0]
+    assert np.round((drawn(ax, "elapsed").get_xdata() - start) * 86_400).tolist() == [0, 6, 12, 18, 24, 30, 36]
+    words = [text.get_text() for text in ax.texts if text.get_va() == "bottom" and text.xy[1] == 1]
+    assert words[:3] == ["elapsed 0", "6 s", "12 s"]
 
 
 @every_plot
@@ -361,7 +363,7 @@ def test_more_than_24_jobs_are_thin_lines_and_the_chart_says_so(plot):
     ax = plot(jobs(25), tz="UTC")
     assert not ax.child_axes
     assert "25 jobs, one thin line each" in texts(ax)
-    assert np.isnan(drawn(ax, "jobs").get_ydata()).sum() == 25
+    assert np.isnan(drawn(ax, "jobs").get_ydata()).sum() == 24
 
 
 def test_several_jobs_are_compared_by_share():
@@ -777,6 +779,7 @@ def test_a_thinned_line_is_the_same_picture(kind, monkeypatch):
     y = {"noise": noise, "walk": noise.cumsum(), "counter": np.arange(x.size, dtype=float)}[kind]
     y[9_000:9_400] = np.nan
     y[20_000] = 3 * np.nanmax(y)
+    line = lines.Line(lines.Places(x), lines.Places(y), np.array([], dtype=np.int64))
     pictures, points = [], []
     for limit in (lines.THIN_ABOVE, 10**9):
         monkeypatch.setattr(lines, "THIN_ABOVE", limit)
@@ -785,7 +788,7 @@ def test_a_thinned_line_is_the_same_picture(kind, monkeypatch):
         ax = figure.add_axes((0, 0, 1, 1))
         ax.set_axis_off()
         ax.set_xlim(0, 1)
-        points.append(lines.draw_line(ax, x, y, color="black", linewidth=1.2).get_ydata())
+        points.append(lines.draw_line(ax, line, color="black", linewidth=1.2).get_ydata())
         pictures.append(dark(ax))
     thin, full = pictures
     assert points[0].size < points[1].size / 5
@@ -798,9 +801,79 @@ def test_thinning_keeps_breaks_spikes_and_the_last_point():
     x = np.arange(20_000.0)
     y = np.zeros(20_000)
     y[5_000], y[12_345] = np.nan, 99.0
-    kept = lines.thinned(x, y, low=0, high=20_000, columns=100)
-    assert {0, 5_000, 12_345, 19_999} <= set(kept.tolist())
+    broken = np.array([7_777])
+    kept = lines.thinned(
+        lines.Places(x), (lines.Places(y),), broken, np.array([5_000]), low=0, high=20_000, columns=100
+    )
+    assert {0, 4_999, 5_001, 7_777, 7_778, 12_345, 19_999} <= set(kept.tolist())
+    assert 5_000 not in kept
     assert kept.size < 450
+
+
+def test_the_median_of_many_is_that_of_all():
+    """Only those near it are sorted; a sample that misleads, or a value that most have, changes nothing."""
+    rng = np.random.default_rng(1)
+    misleading = np.where(np.arange(300_000) % 30 == 0, 0.0, rng.random(300_000))
+    for values in (rng.integers(0, 10**12, 300_001), rng.normal(size=400_000), np.full(200_000, 3), misleading):
+        assert lines.median(values) == np.median(values)
+
+
+def test_a_band_keeps_its_outermost_points():
+    """Of the lower edge the lowest, of the upper the highest point of each pixel column."""
+    x, low, high = np.arange(20_000.0), np.zeros(20_000), np.ones(20_000)
+    low[4_444], high[15_555] = -9.0, 9.0
+    ax = Figure().subplots()
+    ax.set_xlim(0, 20_000)
+    edges = (lines.Line(lines.Places(x), lines.Places(edge), np.array([9_999])) for edge in (low, high))
+    band = lines.draw_band(ax, *edges)
+    first, second = (path.vertices for path in band.get_paths())
+    assert first[:, 1].min() == -9
+    assert second[:, 1].max() == 9
+    assert (first[:, 0].max(), second[:, 0].min(), second[:, 0].max()) == (9_999, 10_000, 19_999)
+    assert len(first) + len(second) < 8_000
+
+
+def test_a_gap_narrower_than_a_pixel_is_no_hatch():
+    """A thousand of them would hide the chart; the words still count them."""
+    seconds = np.arange(12_000) * 1.0
+    seconds[6_000:] += 3.0
+    seconds[9_000:] += 3_000.0
+    ax = plot_progress(samples_at(seconds.tolist(), range(12_000), total=12_000), tz="UTC")
+    assert len([patch for patch in ax.patches if patch.get_label() == "no samples"]) == 1
+    assert alt_text(ax).endswith("No samples 13:40 to 13:40, 14:30 to 15:20.")
+
+
+def test_many_short_lines_are_thinned_too():
+    """Jobs that follow one another have a few pixels each: 200 lines of 500 points are drawn with a tenth of them."""
+    many = [
+        samples_at(range(500), np.arange(500) % 400, job_id=f"job-{n:03d}", start=START + n * pd.Timedelta("1h"))
+        for n in range(30)
+    ]
+    ax = plot_progress(pd.concat(many).astype({"job_id": "string"}), tz="UTC")
+    assert drawn(ax, "jobs").get_xdata().size < 30 * 50
+
+
+def test_the_band_holds_nine_in_ten_steps_of_each_window():
+    """Of 100 steps of 1 to 100 items/s in one window, those from 6 to 95; without a window there is none."""
+    steps = np.append(np.nan, np.arange(1.0, 101.0))
+    samples = samples_at(range(101), range(101))
+    frame = throughput_frame(samples, 10.0).assign(interval_items_per_s=steps)
+    frame.attrs["window_s"] = 100
+    (band,) = [each for each in plot_throughput(frame, tz="UTC").collections if each.get_label() == "90 % of the steps"]
+    corners = band.get_paths()[0].vertices
+    last = corners[corners[:, 0] == corners[:, 0].max()]
+    assert sorted(set(last[:, 1])) == [6, 95]
+    assert not plot_throughput(throughput_frame(samples, 10.0), tz="UTC").collections
+
+
+def test_of_too_many_windows_the_worst_have_dots():
+    """A burst of one minute in a day is seen, though a pixel holds several windows; how many were left out is said."""
+    minutes = np.arange(2_000)
+    frame = failure_frame(samples_at(60 * minutes, range(2_000)), np.where(minutes == 777, 90, 1), np.full(2_000, 100))
+    ax = plot_failure_rate(frame, window="1min", baseline=0.05, tz="UTC")
+    assert len(drawn(ax, "job-1").get_xdata()) < 100
+    assert drawn(ax, "above baseline").get_ydata().tolist() == [0.9]
+    assert "of 2,000 windows the" in texts(ax)
 
 
 def test_a_notebook_shows_the_axes_as_a_picture_with_alt_text(tmp_path):

@@ -586,6 +586,7 @@ def test_a_notebook_is_a_report(tmp_path, monkeypatch):
     assert "http" not in source
     assert not re.search(r"import mops_analysis|JobPicker|jupyter-widgets", source)
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe"})
+    assert len(page.all("table")) == len(page.all("caption")) == 4
     assert len(page.all("img")) >= 4
     assert all(len(image["alt"]) > 40 and image["src"].startswith("data:image/png") for image in page.all("img"))
 

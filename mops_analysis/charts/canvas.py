@@ -7,9 +7,9 @@ import datetime as dt
 import html
 import io
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from matplotlib import ticker
@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from mops_analysis.charts import clock
-from mops_analysis.charts.lines import Floats, draw_line
+from mops_analysis.charts.lines import Floats
 from mops_analysis.charts.palette import DASHES, MARKERS, Theme
 from mops_analysis.charts.tracks import Track, elided
 
@@ -30,12 +30,11 @@ OVERLAY_MOST = 6
 PANELS_MOST = 24
 
 _WIDTH, _HEIGHT = 9.2, 4.5  # inches
-_LEFT, _RIGHT, _TOP, _BOTTOM = 0.85, 1.65, 0.95, 0.62  # margins in inches: room for words, so nothing need be measured
+# Margins in inches: room for words, so that nothing need be measured.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.85, 1.65, 0.95, 0.62
 _NAMES = 1.85  # left margin [inches] where each row has a name
 _DPI = 100
-_TEXT = 8.5
-
-View = TypeVar("View")
+_TEXT, _TITLE = 8.5, 12
 
 
 class ChartAxes(Axes):
@@ -50,9 +49,12 @@ class ChartAxes(Axes):
         How far the words above them may reach to the left and right of them [inches].
     headroom
         How high these words reach [inches], once there are any.
+    head
+        How high the title stands [points], the same for neighbours; None is as low as the words below it allow.
     """
 
     lead, trail, headroom = 0.0, _RIGHT - 0.1, 0.0
+    head: float | None = None
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         figure = self.get_figure(root=True)
@@ -162,23 +164,28 @@ def write_title(
     lead = 72 * ax.lead if isinstance(ax, ChartAxes) else 0.0
     columns = _columns(ax, _TEXT)
     lines = [*textwrap.wrap(method, columns), *textwrap.wrap(record or "", columns)] or [""]
+    pad = above + 10 + len(lines) * _TEXT * 1.35
+    below: dict[str, Any] = {"xytext": (-lead, above + 6), "va": "bottom"}
+    head = ax.head if isinstance(ax, ChartAxes) else None
+    if head is not None and head >= pad:
+        pad, below = head, {"xytext": (-lead, head - 4), "va": "top"}
     ax.annotate(
         "\n".join(lines),
         (0, 1),
         xycoords="axes fraction",
-        xytext=(-lead, above + 6),
         textcoords="offset points",
-        va="bottom",
         fontsize=_TEXT,
         color=theme.muted,
         linespacing=1.3,
         annotation_clip=False,
         parse_math=False,
+        **below,
     )
-    pad, size = above + 10 + len(lines) * _TEXT * 1.35, 12
-    title = ax.set_title(question, loc="left", fontsize=size, fontweight="bold", color=theme.ink, pad=pad)
+    # With its height given, matplotlib need not lay out all ticks to find it.
+    look: dict[str, Any] = {"fontsize": _TITLE, "fontweight": "bold", "color": theme.ink}
+    title = ax.set_title(question, loc="left", y=1.0, pad=pad, **look)
     if isinstance(ax, ChartAxes):
-        ax.headroom = (pad + size) / 72
+        ax.headroom = (pad + _TITLE) / 72
     title.set_x(-lead / 72 * ax.figure.dpi / ax.get_window_extent().width)
 
 
@@ -194,7 +201,7 @@ def close_empty(ax: Axes, question: str, subject: str, theme: Theme, reason: str
     write_nothing(ax, reason, theme)
     ax.set_xticks([])
     ax.set_yticks([])
-    ax.set_xlabel("clock time")
+    ax.set_xlabel(ax.get_xlabel() or "clock time")
     write_title(ax, question, "nothing to show yet", theme)
     ax.set_label(f"{subject}: {reason}.")
     return ax
@@ -259,8 +266,8 @@ def strokes(count: int, theme: Theme) -> list[Stroke]:
 
 def set_time_limits(ax: Axes, tracks: Sequence[Track], *, until: float = -np.inf) -> None:
     """Set the x limits to all samples, and to `until` where that is later; a single moment gets a little room."""
-    low = min(float(track.x.min()) for track in tracks)
-    high = max(until, *(float(track.x.max()) for track in tracks))
+    lows, highs = zip(*(track.x.ends() for track in tracks), strict=True)
+    low, high = min(lows), max(until, *highs)
     if low == high:
         low, high = low - 0.5 / 1440, high + 0.5 / 1440
     ax.set_xlim(low, high + 0.005 * (high - low))
@@ -288,28 +295,32 @@ def dress_time(ax: Axes, tracks: Sequence[Track], zone: dt.tzinfo, unit: str | N
     return 16.0
 
 
-def hatch_gaps(ax: Axes, track: Track, theme: Theme, *, line: tuple[Floats, Floats] | None = None) -> None:
-    """Hatch the gaps of a job, each with its length where there is room.
+def hatch_gaps(ax: Axes, track: Track, theme: Theme, *, line: Line2D | None = None) -> None:
+    """Hatch the gaps of a job that are as wide as a pixel, each with its length where there is room.
 
-    `line` is what is drawn, its values as shares of the height: the words go where it is not. Without it, no words.
+    The words go where the drawn `line` is not. Without it, no words.
     """
     low, high = ax.get_xlim()
-    points = ax.get_window_extent().width * 72 / ax.figure.dpi
-    for start in track.gaps:
-        left, right = track.x[start], track.x[start + 1]
-        if right <= left:  # on an axis of shares a gap may be no wider than a line
-            continue
+    extent = ax.get_window_extent()
+    ends = np.array([track.x[track.gaps], track.x[track.gaps + 1]])
+    seen = (ends[1] - ends[0]) / (high - low) * extent.width >= 1
+    for start, left, right in zip(track.gaps[seen], *ends[:, seen], strict=True):
         hatched = Rectangle((left, 0), right - left, 1, transform=ax.get_xaxis_transform(), facecolor="none")
         hatched.set(edgecolor=theme.hatch, hatch="////", linewidth=0, zorder=0.6, label="no samples")
         ax.add_patch(hatched)
-        if line is None or (right - left) / (high - low) * points < 36:
+        if line is None or (right - left) / (high - low) * extent.width * 72 / ax.figure.dpi < 36:
             continue
-        x, share = line
-        near = share[(x >= left - 0.05 * (high - low)) & (x <= right + 0.05 * (high - low))]
-        bottom = bool(np.nanmean(near) > 0.5) if np.isfinite(near).any() else True
+        bottom = _is_high(ax, line, left - 0.05 * (high - low), right + 0.05 * (high - low))
         place = {"xy": ((left + right) / 2, 0.05 if bottom else 0.86), "xycoords": ("data", "axes fraction")}
         text = f"no samples\n{clock.duration_text(track.span_s(int(start)))}"
         note(ax, text, theme, color=theme.muted, ha="center", va="bottom" if bottom else "top", **place)
+
+
+def _is_high(ax: Axes, line: Line2D, left: float, right: float) -> bool:
+    """Whether a line runs in the upper half of the Axes from `left` to `right`; so it is taken where it is not seen."""
+    x, y = (np.asarray(each, dtype=np.float64) for each in line.get_data())
+    near = y[(x >= left) & (x <= right) & np.isfinite(y)]
+    return not near.size or float(near.mean()) > sum(ax.get_ylim()) / 2
 
 
 @dataclass(frozen=True)
@@ -407,82 +418,6 @@ def spread(wanted: Floats, heights: Floats, room: float) -> Floats:
     return moved
 
 
-def panels(
-    ax: Axes, tracks: Sequence[Track], zone: dt.tzinfo, unit: str | None, theme: Theme
-) -> Iterator[tuple[Axes, Track]]:
-    """Give each job a small panel inside the Axes, with the limits and ticks of the Axes.
-
-    The Axes keep title and axis labels and lose their own frame and ticks; the panels are their `child_axes`.
-    """
-    columns = int(np.ceil(np.sqrt(len(tracks))))
-    rows = int(np.ceil(len(tracks) / columns))
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    ax.grid(visible=False)
-    ax.tick_params(length=0, labelleft=False, labelbottom=False)
-    ax.xaxis.labelpad, ax.yaxis.labelpad = 16, 30
-    # No words stand right of panels: over our own Axes they may use that margin too.
-    wide = 1 + (ax.trail - 0.05) * ax.figure.dpi / ax.get_window_extent().width if isinstance(ax, ChartAxes) else 1.0
-    for position, track in enumerate(tracks):
-        row, column = divmod(position, columns)
-        place = ((column + 0.04) / columns * wide, 1 - (row + 0.98) / rows, 0.92 / columns * wide, 0.74 / rows)
-        panel = ax.inset_axes(place)
-        dress(panel, theme)
-        panel.set_xlim(ax.get_xlim())
-        panel.set_ylim(ax.get_ylim())
-        write_panel_title(panel, elided(track.name, 24), theme)
-        if unit is None:
-            clock.draw_clock_axis(panel.xaxis, zone, ticks=4)
-        else:
-            clock.draw_elapsed_axis(panel.xaxis)
-        panel.yaxis.set_major_locator(ticker.MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10]))
-        panel.yaxis.set_major_formatter(ax.yaxis.get_major_formatter())
-        last = position + columns >= len(tracks)
-        panel.tick_params(labelsize=6.5, length=2, labelleft=column == 0, labelbottom=last)
-        hatch_gaps(panel, track, theme)
-        yield panel, track
-
-
-def write_panel_title(panel: Axes, text: str, theme: Theme) -> None:
-    """Name a panel, in as many letters as fit. A name is text: a dollar sign in it begins no formula."""
-    points = panel.get_window_extent().width * 72 / panel.figure.dpi
-    panel.set_title(
-        elided(text, max(8, int(points / (0.56 * 7.5)))),
-        loc="left",
-        fontsize=7.5,
-        color=theme.ink,
-        pad=2.5,
-        parse_math=False,
-    )
-
-
-def draw_by_count(
-    jobs: int,
-    single: Callable[[View], str],
-    overlay: Callable[[View], str],
-    panelled: Callable[[View], str],
-    crowd: Callable[[View], str],
-) -> Callable[[View], str]:
-    """Choose how to draw so many jobs."""
-    if jobs == 1:
-        return single
-    if jobs <= OVERLAY_MOST:
-        return overlay
-    return panelled if jobs <= PANELS_MOST else crowd
-
-
-def draw_crowd(ax: Axes, lines: Sequence[tuple[Floats, Floats]], theme: Theme) -> None:
-    """Draw the lines of many jobs as one artist, thin and without names."""
-    parts = [(np.append(x, np.nan), np.append(y, np.nan)) for x, y in lines]
-    x, y = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    draw_line(ax, x, y, color=theme.main, alpha=0.45, linewidth=0.8, label="jobs")
-
-
-def crowd_text(jobs: int) -> str:
-    """Say that there are too many jobs to tell apart."""
-    return f"{jobs:,} jobs, one thin line each; choose up to {PANELS_MOST} to tell them apart"
-
-
 def span_text(tracks: Sequence[Track], zone: dt.tzinfo) -> str:
     """Say from when to when, in the zone."""
     low, high = min(float(t.days[0]) for t in tracks), max(float(t.days[-1]) for t in tracks)
@@ -497,7 +432,7 @@ def gaps_text(tracks: Sequence[Track], zone: dt.tzinfo) -> str:
         return f" {count} of {len(tracks)} jobs have gaps without samples." if count else ""
     (track,) = tracks
     spans = [
-        f"{clock.clock_text(float(track.days[start]), zone)} to {clock.clock_text(float(track.days[start + 1]), zone)}"
+        f"{clock.clock_text(track.days[start], zone)} to {clock.clock_text(track.days[start + 1], zone)}"
         for start in track.gaps[:3]
     ]
     more = f" and {track.gaps.size - 3} more times" if track.gaps.size > 3 else ""

@@ -16,8 +16,9 @@ from dateutil.tz import tzlocal  # type: ignore[import-untyped]
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.markers import TICKUP
 
-from mops_analysis.charts.lines import Floats
+from mops_analysis.charts.lines import Floats, Places
 from mops_analysis.charts.palette import Theme
 from mops_analysis.errors import ConfigurationError
 
@@ -29,10 +30,17 @@ _TICK_POINTS = 48  # what "14:02:30" takes, with its distance to the next
 _ELAPSED_UNITS = (("s", 86_400.0, 3 / 1440), ("min", 1440.0, 3 / 24), ("h", 24.0, 3.0), ("d", 1.0, float("inf")))
 
 
+def places_of(times: pd.Series[pd.Timestamp]) -> Places:
+    """Return where aware times lie on an axis of days since 1970-01-01 UTC; nothing is copied."""
+    index = pd.DatetimeIndex(times)
+    # `as_unit` copies also where nothing is to be done.
+    return Places((index if index.unit == "ns" else index.as_unit("ns")).asi8, unit=SECONDS_PER_DAY * 1e9)
+
+
 def days_of(times: pd.Series[pd.Timestamp]) -> Floats:
     """Return aware times as days since 1970-01-01 UTC; NaT becomes NaN."""
-    utc = times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
-    return np.where(np.isnat(utc), np.nan, utc.astype(np.int64) / (SECONDS_PER_DAY * 1e9))
+    days: Floats = places_of(times)[:]
+    return days
 
 
 def zone_of(tz: str | dt.tzinfo | None) -> dt.tzinfo:
@@ -254,23 +262,35 @@ _ELAPSED_STEPS = [1, 1.5, 2, 3, 5, 6, 10]
 
 def draw_elapsed_axis(axis: Axis) -> None:
     """Tick an axis that holds elapsed time."""
-    axis.set_major_locator(ticker.MaxNLocator(nbins=7, steps=_ELAPSED_STEPS))
+    axis.set_major_locator(_ElapsedTicks(nbins=7, steps=_ELAPSED_STEPS))
+
+
+class _ElapsedTicks(ticker.MaxNLocator):
+    """Ticks at 10, 15, 30 or 60 of a unit; below ten of it at decimal steps, as nobody counts in 0.6 minutes."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        if max(abs(vmin), abs(vmax)) < 10:
+            self.set_params(steps=[1, 2, 5, 10])
+        return super().tick_values(vmin, vmax)
 
 
 def draw_elapsed_top(ax: Axes, start: float, theme: Theme) -> None:
-    """Add elapsed time since `start` [days] along the top of a clock axis."""
-    unit, per_day = elapsed_unit(ax.get_xlim()[1] - start)
+    """Write elapsed time since `start` [days] along the top of a clock axis, whose limits must be set before.
 
-    def elapsed(days: Any) -> Any:
-        return (days - start) * per_day
-
-    def days(elapsed: Any) -> Any:
-        return elapsed / per_day + start
-
-    top = ax.secondary_xaxis("top", functions=(elapsed, days))
-    top.xaxis.set_major_locator(ticker.MaxNLocator(nbins=7, steps=_ELAPSED_STEPS))
-    top.xaxis.set_major_formatter(
-        ticker.FuncFormatter(lambda e, _: "elapsed 0" if abs(e) < 1e-9 else f"{e:g} {unit}" if e > 0 else "")
-    )
-    top.tick_params(length=3, color=theme.faint, labelcolor=theme.muted, labelsize=8)
-    top.spines["top"].set_visible(False)
+    Drawn as words with ticks of their own: matplotlib's second axis would cost a fifth of the whole chart.
+    """
+    low, high = ax.get_xlim()
+    unit, per_day = elapsed_unit(high - start)
+    room = ax.get_window_extent().width * 72 / ax.figure.dpi / (1.3 * _TICK_POINTS)
+    locator = _ElapsedTicks(nbins=int(np.clip(room, 2, 7)), steps=_ELAPSED_STEPS)
+    elapsed = np.asarray(locator.tick_values(0.0, (high - start) * per_day))
+    places = elapsed / per_day + start
+    seen = (places >= low - 1e-9) & (places <= high)
+    look: dict[str, Any] = {"marker": TICKUP, "markersize": 3, "linestyle": "none", "color": theme.faint}
+    top: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "clip_on": False, "scalex": False, "scaley": False}
+    ax.plot(places[seen], np.ones(seen.sum()), label="elapsed", **look, **top)
+    words: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8, "color": theme.muted}
+    words |= {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False}
+    for place, value in zip(places[seen], elapsed[seen], strict=True):
+        text = f"{value:g} {unit}" if value else "elapsed 0"
+        ax.annotate(text, (float(place), 1), xytext=(0, 5), **words)

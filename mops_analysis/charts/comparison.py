@@ -13,7 +13,7 @@ from mops_analysis import schema
 from mops_analysis.charts import canvas, clock
 from mops_analysis.charts.canvas import EndLabel
 from mops_analysis.charts.failures import percent_text
-from mops_analysis.charts.lines import Floats, broken, draw_line, fall_starts
+from mops_analysis.charts.lines import Floats, Line, draw_line, fall_starts
 from mops_analysis.charts.palette import Theme, status_colour, theme_named
 from mops_analysis.charts.tracks import Track, check_frame, names_of, tracks_of
 from mops_analysis.errors import SchemaError
@@ -67,6 +67,7 @@ def plot_comparison(
     tracks, unit = tracks_of(schema.validate(samples), x="elapsed")
     ax = canvas.open_axes(ax, colours)
     ax.set_ylabel("share done")
+    ax.set_xlabel(f"elapsed since the job's first sample [{unit}]")
     question = "How does it compare?"
     if not tracks:
         return canvas.close_empty(ax, question, "Comparison", colours)
@@ -74,7 +75,7 @@ def plot_comparison(
     if not mine:
         raise SchemaError(f"no samples of the job {job_id!r}; the frame has {len(tracks):,} jobs")
     (this,) = mine
-    others = sorted((t for t in tracks if t is not this and _is_comparable(t)), key=lambda t: t.days[-1])[
+    others = sorted((t for t in tracks if t is not this and _is_comparable(t)), key=lambda t: float(t.days[-1]))[
         -_COMPARED_MOST:
     ]
     canvas.set_time_limits(ax, [this, *others])
@@ -82,22 +83,19 @@ def plot_comparison(
     ax.yaxis.set_major_locator(ticker.FixedLocator([0, 25, 50, 75, 100]))
     ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda percent, _: f"{percent:g} %"))
     clock.draw_elapsed_axis(ax.xaxis)
-    ax.set_xlabel(f"elapsed since the job's first sample [{unit}]")
     for other in others:
-        draw_line(ax, *_line(other), color=colours.faint, linewidth=0.9, alpha=0.7, zorder=2, label="others")
+        draw_line(ax, _line(other), color=colours.faint, linewidth=0.9, alpha=0.7, zorder=2, label="others")
     labels = [EndLabel(float(this.values("progress_percentage")[-1]), f"{this.short}\n{_took(this)}")]
     words = f"{this.name} {this.values('progress_percentage')[-1]:.0f} % done after {_took(this)}, {this.status}"
     if len(others) > 1:
         shares = np.linspace(0, 100, 101)
-        median = np.median(
-            [np.interp(shares, other.values("progress_percentage"), other.x) for other in others], axis=0
-        )
+        median = np.median([_reached(other, shares) for other in others], axis=0)
         dashed: dict[str, Any] = {"linestyle": (0, (4, 3)), "linewidth": 1.4, "zorder": 2.5}
         ax.plot(median, shares, color=colours.ink, label="median", **dashed)
         usual = clock.duration_text(float(np.median([_seconds(other) for other in others])))
-        labels.append(EndLabel(60.0, f"median of {len(others)}\n{usual}"))
+        labels.append(EndLabel(100.0, f"median of {len(others)}\n{usual}"))
         words += f"; the median of {len(others)} others took {usual}"
-    draw_line(ax, *_line(this), color=colours.main, linewidth=2.4, zorder=3, label=this.name)
+    draw_line(ax, _line(this), color=colours.main, linewidth=2.4, zorder=3, label=this.name)
     if this.status in schema.TERMINAL_STATUSES:
         look: dict[str, Any] = {"marker": "D", "markersize": 7.5, "markeredgecolor": colours.ink, "zorder": 5}
         look["markerfacecolor"] = status_colour(this.status, colours)
@@ -124,10 +122,18 @@ def _is_comparable(track: Track) -> bool:
     return bool(seen and track.status in {*schema.GOOD_STATUSES, "partial_success"})
 
 
-def _line(track: Track) -> tuple[Floats, Floats]:
+def _line(track: Track) -> Line:
     share = track.values("progress_percentage")
-    breaks = np.union1d(track.gaps, fall_starts(share))
-    return np.insert(track.x, breaks + 1, track.x[breaks]), broken(share, breaks)
+    return track.line("progress_percentage", breaks=np.union1d(track.gaps, fall_starts(share)))
+
+
+def _reached(track: Track, shares: Floats) -> Floats:
+    """When a job had reached these shares [on the x axis], straight from sample to sample; its share never falls."""
+    share = track.values("progress_percentage")
+    after = np.clip(np.searchsorted(share, shares), 0, track.size - 1)
+    rows = np.unique(np.append(np.maximum(after - 1, 0), after))
+    reached: Floats = np.interp(shares, share[rows], track.x[rows])
+    return reached
 
 
 def _seconds(track: Track) -> float:

@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from mops_analysis import schema
-from mops_analysis.charts import canvas, clock
+from mops_analysis.charts import canvas, clock, many
 from mops_analysis.charts.canvas import EndLabel
-from mops_analysis.charts.lines import Floats, broken, draw_band, draw_line
+from mops_analysis.charts.lines import NAT, Line, about, draw_band, draw_line, last_known
 from mops_analysis.charts.palette import Theme, status_colour, theme_named
 from mops_analysis.charts.tracks import Track, check_metric, tracks_of
 
@@ -71,13 +71,13 @@ def plot_eta(
     >>> plot_eta(frame, tz="UTC").get_ylabel()
     'predicted finish'
     """
-    check_metric(eta, ("eta", "eta_low", "eta_high"), "eta()")
+    frame = check_metric(eta, ("eta", "eta_low", "eta_high"), "eta()")
     zone, colours = clock.zone_of(tz), theme_named(theme)
-    tracks, _ = tracks_of(eta)
+    tracks, _ = tracks_of(frame)
     truths = _truths(samples)
     ax = canvas.open_axes(ax, colours)
     ax.set_ylabel("predicted finish")
-    tracks = [track for track in tracks if np.isfinite(clock.days_of(track.frame["eta"])).any()]
+    tracks = [track for track in tracks if last_known(track.times("eta").values) >= 0]
     if not tracks:
         reason = "no forecast yet" if len(eta) else "no samples"
         return canvas.close_empty(ax, _QUESTION, "Predicted finish", colours, reason)
@@ -85,7 +85,7 @@ def plot_eta(
     _set_limits(view)
     above = canvas.dress_time(ax, tracks, zone, None, colours)
     clock.draw_clock_axis(ax.yaxis, zone)
-    method = canvas.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
+    method = many.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
     canvas.write_title(ax, _QUESTION, method, colours, above=above, record=record)
     ax.set_label(_words(view) + (f" {record}." if record else ""))
     return ax
@@ -95,14 +95,14 @@ def plot_eta(
 class _Truth:
     """What really happened to a job."""
 
-    days: Floats
-    percentage: Floats
+    track: Track
+    size: int  # rows up to its end
     status: str
 
     @property
     def finish(self) -> float:
         """The end [days]; NaN where the job has not ended."""
-        return float(self.days[-1]) if self.status in schema.TERMINAL_STATUSES else np.nan
+        return float(self.track.days[self.size - 1]) if self.status in schema.TERMINAL_STATUSES else np.nan
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,9 @@ class _View:
         truth = self.truths.get(track.job_id)
         return np.nan if truth is None else truth.finish
 
-    def line(self, track: Track, column: str = "eta") -> tuple[Floats, Floats]:
+    def line(self, track: Track, column: str = "eta") -> Line:
         """The predictions of a job [days], broken at gaps."""
-        x = np.insert(track.x, track.gaps + 1, track.x[track.gaps])
-        return x, broken(clock.days_of(track.frame[column]), track.gaps)
+        return Line(track.x, track.times(column), track.gaps)
 
 
 def _truths(samples: pd.DataFrame | None) -> dict[str, _Truth]:
@@ -132,10 +131,8 @@ def _truths(samples: pd.DataFrame | None) -> dict[str, _Truth]:
     tracks, _ = tracks_of(schema.validate(samples))
     truths = {}
     for track in tracks:
-        ended = np.flatnonzero(track.frame["status"].isin(schema.TERMINAL_STATUSES).to_numpy(dtype=bool))
-        size = ended[0] + 1 if ended.size else track.days.size
-        status = str(track.frame["status"].iloc[size - 1])
-        truths[track.job_id] = _Truth(track.days[:size], track.values("progress_percentage")[:size], status)
+        ends = [(first + 1, word) for word, first, _ in track.runs("status") if word in schema.TERMINAL_STATUSES]
+        truths[track.job_id] = _Truth(track, *(ends[0] if ends else (track.size, track.status)))
     return truths
 
 
@@ -144,11 +141,12 @@ def _set_limits(view: _View) -> None:
     lows: list[float] = []
     highs: list[float] = []
     for track in view.tracks:
-        median, low, high = (clock.days_of(track.frame[name]) for name in ("eta", "eta_low", "eta_high"))
-        known = np.isfinite(median)
+        # Some of many forecasts say as much about the limits as all of them.
+        rows = about(np.flatnonzero(track.times("eta").values != NAT))
+        median, low, high = (track.times(name)[rows] for name in ("eta", "eta_low", "eta_high"))
         # The first forecasts may be far off; what the axis cannot show, the subtitle says.
-        lows += [float(np.nanmin(median[known])), float(np.nanquantile(np.fmin(low, median)[known], 0.05))]
-        highs += [float(np.quantile(median[known], 0.98)), float(np.nanquantile(np.fmax(high, median)[known], 0.9))]
+        lows += [float(median.min()), float(np.quantile(np.fmin(low, median), 0.05))]
+        highs += [float(np.quantile(median, 0.98)), float(np.quantile(np.fmax(high, median), 0.9))]
         if np.isfinite(view.finish(track)):
             lows.append(view.finish(track))
             highs.append(view.finish(track))
@@ -159,12 +157,10 @@ def _set_limits(view: _View) -> None:
 
 def _draw_single(view: _View) -> str:
     ax, track, theme = view.ax, view.tracks[0], view.theme
-    low, high = ax.get_ylim()
-    x, y = view.line(track)
-    canvas.hatch_gaps(ax, track, theme, line=(x, (y - low) / (high - low)))
     _draw_now(view)
-    draw_band(ax, x, view.line(track, "eta_low")[1], view.line(track, "eta_high")[1], color=theme.main, alpha=0.16)
-    draw_line(ax, x, y, color=theme.main, linewidth=2, zorder=3, label=track.name)
+    draw_band(ax, view.line(track, "eta_low"), view.line(track, "eta_high"), color=theme.main, alpha=0.16)
+    drawn = draw_line(ax, view.line(track), color=theme.main, linewidth=2, zorder=3, label=track.name)
+    canvas.hatch_gaps(ax, track, theme, line=drawn)
     finish = view.finish(track)
     labels = []
     if np.isfinite(finish):
@@ -175,12 +171,18 @@ def _draw_single(view: _View) -> str:
         if status not in _CUT_SHORT:
             _draw_errors(view, track, finish)
     else:
-        known = np.flatnonzero(np.isfinite(y))[-1]
-        labels.append(EndLabel(float(y[known]), f"newest forecast\n{_finish_text(view, track)}"))
+        row = last_known(track.times("eta").values)
+        when = (
+            "newest forecast"
+            if row == track.size - 1
+            else f"forecast of {clock.clock_text(track.days[row], view.zone)}"
+        )
+        labels.append(EndLabel(_newest(track)[0], f"{when}\n{_finish_text(view, track)}"))
     canvas.write_end_labels(ax, labels, theme)
     method = f"{track.name}: predicted finish at each moment (line) and its interval (band)"
     method += ", true finish (rule)" if np.isfinite(finish) else ""
-    cut = int((y[np.isfinite(y)] > high).sum())
+    eta = track.times("eta")
+    cut = np.count_nonzero(eta.values > ax.get_ylim()[1] * eta.unit)
     return method + (f"; {cut:,} early forecast{'s' if cut > 1 else ''} beyond the axis" if cut else "")
 
 
@@ -190,23 +192,36 @@ def _draw_now(view: _View) -> None:
     if low >= high:
         return
     view.ax.plot([low, high], [low, high], color=view.theme.faint, linewidth=1, zorder=2, label="now")
-    middle = (low + high) / 2
+    finishes = [view.finish(track) for track in view.tracks]
+    clear = [
+        at
+        for at in (0.5, 0.3, 0.75)
+        if not any(abs(low + at * (high - low) - f) < _CLEAR * (high - low) for f in finishes)
+    ]
+    middle = low + (clear[0] if clear else 0.5) * (high - low)
     place: dict[str, Any] = {"xytext": (-4, 3), "textcoords": "offset points", "ha": "right", "va": "bottom"}
     canvas.note(view.ax, "now", view.theme, xy=(middle, middle), color=view.theme.muted, **place)
 
 
+_CLEAR = 0.15  # of the diagonal: so far must the word "now" be from a rule
+
+
 def _draw_errors(view: _View, track: Track, finish: float) -> None:
     """Write the error of the forecasts at a quarter, half and three quarters of the way."""
-    truth, eta = view.truths[track.job_id], clock.days_of(track.frame["eta"])
+    truth, eta = view.truths[track.job_id], track.times("eta")
     low, high = view.ax.get_ylim()
+    percentage = truth.track.values("progress_percentage")[: truth.size]
+    known = np.flatnonzero(eta.values != NAT)
     for share in _SHARES_LABELLED:
-        reached = np.flatnonzero(truth.percentage >= share)
-        moment = truth.days[reached[0]] if reached.size else np.inf
-        later = np.flatnonzero(np.isfinite(eta) & (track.days >= moment))
+        reached = percentage >= share
+        if not reached.any():
+            continue
+        moment = truth.track.days.values[reached.argmax()]
+        later = known[np.searchsorted(track.days.values[known], moment) :]
         if later.size == 0:
             continue
         row = int(later[0])
-        point = (track.x[row], eta[row])
+        point = (track.x[row], float(eta[row]))
         view.ax.plot(
             *([value] for value in point),
             marker="o",
@@ -217,10 +232,10 @@ def _draw_errors(view: _View, track: Track, finish: float) -> None:
             zorder=5,
             label=f"{share} % done",
         )
-        error = (eta[row] - finish) * clock.SECONDS_PER_DAY
+        error = (point[1] - finish) * clock.SECONDS_PER_DAY
         sign = "+" if error >= 0 else ""
-        below = eta[row] < finish if (eta[row] - low) / (high - low) > 0.2 else False
-        below = below or (eta[row] - low) / (high - low) > 0.85
+        below = point[1] < finish if (point[1] - low) / (high - low) > 0.2 else False
+        below = below or (point[1] - low) / (high - low) > 0.85
         place: dict[str, Any] = {"xytext": (0, -10 if below else 10), "va": "top" if below else "bottom"}
         text = f"{share} % done\n{sign}{clock.duration_text(error)}"
         canvas.note(view.ax, text, view.theme, xy=point, textcoords="offset points", ha="center", **place)
@@ -230,14 +245,12 @@ def _draw_overlay(view: _View) -> str:
     labels = []
     _draw_now(view)
     for track, stroke in zip(view.tracks, canvas.strokes(len(view.tracks), view.theme), strict=True):
-        x, y = view.line(track)
-        band = view.line(track, "eta_low")[1], view.line(track, "eta_high")[1]
-        draw_band(view.ax, x, *band, color=stroke.color, alpha=0.12)
-        draw_line(view.ax, x, y, linewidth=2, zorder=3, label=track.name, **stroke.line)
+        band = view.line(track, "eta_low"), view.line(track, "eta_high")
+        draw_band(view.ax, *band, color=stroke.color, alpha=0.12)
+        draw_line(view.ax, view.line(track), linewidth=2, zorder=3, label=track.name, **stroke.line)
         finish = view.finish(track)
-        known = y[np.isfinite(y)]
         text = f"done {clock.clock_text(finish, view.zone)}" if np.isfinite(finish) else _finish_text(view, track)
-        labels.append(EndLabel(float(known[-1]), f"{track.short}\n{text}", stroke))
+        labels.append(EndLabel(_newest(track)[0], f"{track.short}\n{text}", stroke))
         if np.isfinite(finish):
             look: dict[str, Any] = {"marker": "D", "markersize": 7, "markeredgecolor": view.theme.ink, "zorder": 5}
             look["markerfacecolor"] = status_colour(view.truths[track.job_id].status, view.theme)
@@ -249,29 +262,30 @@ def _draw_overlay(view: _View) -> str:
 
 
 def _draw_panels(view: _View) -> str:
-    for panel, track in canvas.panels(view.ax, view.tracks, view.zone, None, view.theme):
+    for panel, track in many.panels(view.ax, view.tracks, view.zone, None, view.theme):
         clock.draw_clock_axis(panel.yaxis, view.zone, ticks=4)
-        x, y = view.line(track)
-        band = view.line(track, "eta_low")[1], view.line(track, "eta_high")[1]
-        draw_band(panel, x, *band, color=view.theme.main, alpha=0.16)
-        draw_line(panel, x, y, color=view.theme.main, linewidth=1.5, label=track.name)
+        band = view.line(track, "eta_low"), view.line(track, "eta_high")
+        draw_band(panel, *band, color=view.theme.main, alpha=0.16)
+        draw_line(panel, view.line(track), color=view.theme.main, linewidth=1.5, label=track.name)
         if np.isfinite(view.finish(track)):
             panel.axhline(view.finish(track), color=view.theme.ink, linewidth=1.2, label="true finish")
     return f"Predicted finish at each moment and its interval, {len(view.tracks)} jobs on one scale; rule: true finish"
 
 
 def _draw_crowd(view: _View) -> str:
-    canvas.draw_crowd(view.ax, [view.line(track) for track in view.tracks], view.theme)
-    return canvas.crowd_text(len(view.tracks))
+    many.draw_crowd(view.ax, (view.line(track) for track in view.tracks), view.theme)
+    return many.crowd_text(len(view.tracks))
+
+
+def _newest(track: Track) -> list[float]:
+    """The newest forecast of a job, and the ends of its interval [days]."""
+    row = last_known(track.times("eta").values)
+    return [float(track.times(name)[row : row + 1][0]) for name in ("eta", "eta_low", "eta_high")]
 
 
 def _finish_text(view: _View, track: Track) -> str:
-    """The newest forecast of a job, with its interval."""
-    columns = [clock.days_of(track.frame[name]) for name in ("eta", "eta_low", "eta_high")]
-    row = int(np.flatnonzero(np.isfinite(columns[0]))[-1])
-    middle, low, high = (
-        clock.clock_text(column[row], view.zone) if np.isfinite(column[row]) else "?" for column in columns
-    )
+    """The newest forecast of a job, with its interval, in words."""
+    middle, low, high = (clock.clock_text(end, view.zone) if np.isfinite(end) else "?" for end in _newest(track))
     return f"{middle} ({low}–{high})"
 
 

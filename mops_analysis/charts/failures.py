@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from matplotlib import ticker
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
-from mops_analysis.charts import canvas, clock
+from mops_analysis.charts import canvas, clock, many
 from mops_analysis.charts.canvas import EndLabel
-from mops_analysis.charts.lines import Floats, Ints, broken, draw_band, draw_line, fall_starts
+from mops_analysis.charts.lines import Ints, Line, Numbers, about, draw_band, draw_line, fall_starts, last_known
 from mops_analysis.charts.palette import Theme, theme_named
 from mops_analysis.charts.tracks import Track, check_metric, elided, tracks_of
 from mops_analysis.errors import SchemaError
@@ -82,16 +83,16 @@ def plot_failure_rate(
     >>> alt_text[-40:]
     'a 25% failed so far (1 of 4, 5% to 70%).'
     """
-    for frame in (failure_rate, *(() if cumulative is None else (cumulative,))):
-        check_metric(frame, _COLUMNS, "failure_rate()")
+    frame = check_metric(failure_rate, _COLUMNS, "failure_rate()")
+    so_far = None if cumulative is None else check_metric(cumulative, _COLUMNS, "failure_rate()")
     zone, colours = clock.zone_of(tz), theme_named(theme)
-    width = _width(failure_rate, window)
-    tracks, unit = tracks_of(failure_rate, x=x)
+    tracks, unit = tracks_of(frame, x=x)
+    width = _width(frame, tracks, window)
     ax = canvas.open_axes(ax, colours)
     ax.set_ylabel("failed share of finished items")
     if not tracks:
         return canvas.close_empty(ax, _QUESTION, "Failure rate", colours)
-    totals = {} if cumulative is None else {track.job_id: track for track in tracks_of(cumulative, x=x)[0]}
+    totals = {} if so_far is None else {track.job_id: track for track in tracks_of(so_far, x=x)[0]}
     usual = baseline if isinstance(baseline, tuple) or baseline is None else (baseline,) * 3
     view = _View(ax, tracks, totals, width, usual, zone, unit, colours)
     canvas.set_time_limits(ax, tracks)
@@ -99,7 +100,7 @@ def plot_failure_rate(
     ax.yaxis.set_major_locator(ticker.MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda rate, _: percent_text(rate)))
     above = canvas.dress_time(ax, tracks, zone, unit, colours)
-    method = canvas.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
+    method = many.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
     canvas.write_title(ax, _QUESTION, method, colours, above=above)
     ax.set_label(_words(view))
     return ax
@@ -118,21 +119,23 @@ class _View:
     unit: str | None
     theme: Theme
 
-    def line(self, track: Track, column: str = "failure_rate") -> tuple[Floats, Floats]:
-        """The rates of a job, broken at gaps and where it starts again."""
-        x = np.insert(track.x, track.breaks + 1, track.x[track.breaks])
-        return x, broken(track.values(column), track.breaks)
+    def band(self, track: Track) -> tuple[Line, Line]:
+        """The ends of the intervals of a job, broken where its line is."""
+        return track.line("failure_rate_low"), track.line("failure_rate_high")
 
     def windows(self, track: Track) -> Ints:
-        """The rows to draw as dots: those whose windows do not overlap, from the newest back."""
+        """The rows of windows that do not overlap, from the newest back."""
         known = np.flatnonzero(np.isfinite(track.values("failure_rate")))
-        chosen: list[int] = []
-        for row in known[::-1]:
-            if not chosen or track.days[chosen[-1]] - track.days[row] >= (self.width or 0.0) - _MILLISECOND:
-                chosen.append(int(row))
-        return np.array(chosen[::-1], dtype=np.int64)
+        times = track.days.values[known]
+        step = round(((self.width or 0.0) - _MILLISECOND) * clock.SECONDS_PER_DAY * 1e9)
+        chosen, after = [], known.size
+        while after > 0:
+            chosen.append(after - 1)
+            after = int(np.searchsorted(times, times[after - 1] - step, side="right"))
+            after = min(after, chosen[-1])
+        return known[chosen[::-1]]
 
-    def is_worse(self, low: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def is_worse(self, low: Numbers) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Whether the lower ends of intervals are above what is usual."""
         return low > self.usual[2] if self.usual is not None else np.zeros(low.size, dtype=bool)
 
@@ -148,14 +151,14 @@ def percent_text(rate: float) -> str:
     return f"{100 * rate:.3g}%"
 
 
-def _width(frame: pd.DataFrame, window: float | str | pd.Timedelta | None) -> float | None:
+def _width(frame: pd.DataFrame, tracks: list[Track], window: float | str | pd.Timedelta | None) -> float | None:
     """The window in days. A rate since the start never counts fewer items than before; one of a window does."""
     if window is None:
         window = frame.attrs.get("window_s")
     if window is not None:
         seconds = float(window) if isinstance(window, int | float) else pd.Timedelta(window).total_seconds()
         return seconds / clock.SECONDS_PER_DAY
-    if any(fall_starts(track.values("finished")).size for track in tracks_of(frame)[0]):
+    if any(fall_starts(track.values("finished")).size for track in tracks):
         raise SchemaError("these are rates of a window: say which, as in plot_failure_rate(frame, window='2min')")
     return None
 
@@ -164,44 +167,45 @@ def _top(view: _View) -> float:
     """The largest share to show: the wide intervals of the first few items must not flatten the rest."""
     tops = [0.0 if view.usual is None else 1.3 * view.usual[2]]
     if view.width is not None:
-        tops += [
-            1.1 * float(track.values("failure_rate")[view.windows(track)].max(initial=0.0)) for track in view.tracks
-        ]
+        for track in view.tracks:
+            rows = view.windows(track)
+            rate, high = (track.values(name)[rows] for name in ("failure_rate", "failure_rate_high"))
+            tops.append(1.1 * float(np.minimum(high, 1.4 * rate).max(initial=0.0)))
     for track in [*view.tracks, *view.totals.values()]:
-        finished, rate, high = map(track.values, ("finished", "failure_rate", "failure_rate_high"))
-        solid = np.isfinite(rate) & (finished >= 0.1 * np.nanmax(finished, initial=0.0))
+        finished, rate, high = (about(track.values(name)) for name in ("finished", "failure_rate", "failure_rate_high"))
+        solid = np.isfinite(rate) & (finished >= 0.1 * np.fmax.reduce(finished, initial=0.0))
         if solid.any():
-            tops += [float(np.nanmax(rate[solid])) * 1.1, float(np.nanquantile(high[solid], 0.9)) * 1.1]
+            tops += [float(rate[solid].max()) * 1.1, float(np.nanquantile(high[solid], 0.9)) * 1.1]
     top = max(tops)
     return min(top, 1.05) if top > 0 else 0.05
 
 
 def _draw_single(view: _View) -> str:
     ax, track, theme = view.ax, view.tracks[0], view.theme
-    x, y = view.line(track)
-    canvas.hatch_gaps(ax, track, theme, line=(x, y / ax.get_ylim()[1]))
     labels = _draw_baseline(view)
     total = view.totals.get(track.job_id) if view.width is not None else track
+    drawn = None
     if total is not None:
-        x, y = view.line(total)
         if view.width is None:
-            band = view.line(total, "failure_rate_low")[1], view.line(total, "failure_rate_high")[1]
-            draw_band(ax, x, *band, color=theme.main, alpha=0.16)
+            draw_band(ax, *view.band(total), color=theme.main, alpha=0.16)
         look = {"color": theme.main, "linewidth": 2} if view.width is None else {"color": theme.ink, "linewidth": 1.1}
-        draw_line(ax, x, y, zorder=3, label="cumulative", **look)
-        known = y[np.isfinite(y)]
-        if known.size:
-            labels.append(EndLabel(float(known[-1]), f"since the start\n{_last_text(total)}"))
+        drawn = draw_line(ax, total.line("failure_rate"), zorder=3, label="cumulative", **look)
+        if np.isfinite(last := _last(total)):
+            labels.append(EndLabel(last, f"since the start\n{_last_text(total)}"))
     if view.width is not None:
-        _draw_dots(view, track)
-    if not np.isfinite(track.values("failure_rate")).any():
-        canvas.write_nothing(ax, "no items finished yet", theme)
+        drawn = _draw_dots(view, track) or drawn
+    canvas.hatch_gaps(ax, track, theme, line=drawn)
+    if not np.isfinite(_last(track)):
+        is_total = total is not None and np.isfinite(_last(total))
+        canvas.write_nothing(ax, "no window seen yet" if is_total else "no items finished yet", theme)
     canvas.write_end_labels(ax, labels, theme)
     interval = "with confidence interval"
     if view.width is None:
         method = f"{track.name}: share of failed items since the start {interval} (band)"
     else:
         method = f"{track.name}: failed share per {clock.duration_text(view.width * clock.SECONDS_PER_DAY)} {interval}"
+        every, shown = view.windows(track).size, _worst(view, track).size
+        method += f", of {every:,} windows the {shown:,} worst in their place" if shown < every else ""
         method += ", cumulative (line)" if total is not None else ""
     return method + ("; red: above baseline" if view.usual is not None and view.width is not None else "")
 
@@ -216,9 +220,26 @@ def _draw_baseline(view: _View) -> list[EndLabel]:
     return [EndLabel(median, f"baseline\n{percent_text(median)}")]
 
 
-def _draw_dots(view: _View, track: Track, *, color: str | None = None, marker: str = "o") -> None:
-    """Draw a dot with whiskers per window, filled and square where it is worse than usual."""
+def _worst(view: _View, track: Track) -> Ints:
+    """The rows to draw as dots: of windows that lie too close for dots of their own, the worst."""
     rows = view.windows(track)
+    low, high = view.ax.get_xlim()
+    places = view.ax.get_window_extent().width * 72 / view.ax.figure.dpi / _DOT_POINTS
+    if rows.size <= places:
+        return rows
+    place = np.floor((track.x[rows] - low) / (high - low) * places)
+    order = np.lexsort((track.values("failure_rate_low")[rows], place))
+    worst: Ints = rows[order[np.append(np.flatnonzero(np.diff(place[order])), rows.size - 1)]]
+    return worst
+
+
+_DOT_POINTS = 7.0
+
+
+def _draw_dots(view: _View, track: Track, *, color: str | None = None, marker: str = "o") -> Line2D | None:
+    """Draw a dot with whiskers per window, filled and square where it is worse than usual."""
+    rows = _worst(view, track)
+    drawn = None
     rate, low, high = (track.values(name)[rows] for name in _COLUMNS[2:])
     worse = view.is_worse(low)
     usual = color or view.theme.main
@@ -227,7 +248,7 @@ def _draw_dots(view: _View, track: Track, *, color: str | None = None, marker: s
             continue
         if len(view.tracks) == 1 or tint == view.theme.alarm:  # the whiskers of many jobs hide one another
             view.ax.vlines(track.x[rows][chosen], low[chosen], high[chosen], color=tint, linewidth=1.5, zorder=3.5)
-        view.ax.plot(
+        (drawn,) = view.ax.plot(
             track.x[rows][chosen],
             rate[chosen],
             linestyle="none",
@@ -241,47 +262,49 @@ def _draw_dots(view: _View, track: Track, *, color: str | None = None, marker: s
         )
     if worse.any() and len(view.tracks) == 1:
         first = int(rows[worse][0])
-        moment = clock.moment_text(float(track.days[first]), view.zone, track.days[0], track.days[-1])
+        moment = clock.moment_text(track.days[first], view.zone, track.days[0], track.days[-1])
         text = f"above baseline\nsince {moment}"
-        left = track.x[first] < np.mean(view.ax.get_xlim())
-        at: dict[str, Any] = {"xy": (track.x[first], rate[worse][0]), "xytext": (0.03 if left else 0.5, 0.93)}
+        low_x, high_x = view.ax.get_xlim()
+        place = (float(track.x[first]) - low_x) / (high_x - low_x)
+        # Left of the first, where none of the others can be.
+        beside: dict[str, Any] = {"xytext": (place - 0.04, 0.95), "ha": "right"}
+        if place < 0.25:
+            beside = {"xytext": (0.99, 0.95), "ha": "right"}
+        at = {"xy": (track.x[first], rate[worse][0]), **beside}
         arrow = {"arrowstyle": "-", "color": view.theme.alarm, "linewidth": 0.8, "shrinkB": 4}
         words: dict[str, Any] = {"color": view.theme.alarm, "fontweight": "bold", "va": "top", "arrowprops": arrow}
         canvas.note(view.ax, text, view.theme, textcoords="axes fraction", **at, **words)
+    return drawn
 
 
 def _draw_overlay(view: _View) -> str:
     labels = _draw_baseline(view)
     for track, stroke in zip(view.tracks, canvas.strokes(len(view.tracks), view.theme), strict=True):
-        x, y = view.line(track)
         if view.width is None:
-            band = view.line(track, "failure_rate_low")[1], view.line(track, "failure_rate_high")[1]
-            draw_band(view.ax, x, *band, color=stroke.color, alpha=0.1)
+            draw_band(view.ax, *view.band(track), color=stroke.color, alpha=0.1)
         else:
             _draw_dots(view, track, color=stroke.color, marker=stroke.marker)
         thin = {"linewidth": 2.0} if view.width is None else {"linewidth": 0.9, "alpha": 0.8}
-        draw_line(view.ax, x, y, zorder=3, label=track.name, **stroke.line, **thin)
-        known = y[np.isfinite(y)]
-        labels.append(EndLabel(float(known[-1]) if known.size else 0.0, f"{track.short}\n{_last_text(track)}", stroke))
+        draw_line(view.ax, track.line("failure_rate"), zorder=3, label=track.name, **stroke.line, **thin)
+        last = _last(track)
+        labels.append(EndLabel(last if np.isfinite(last) else 0.0, f"{track.short}\n{_last_text(track)}", stroke))
     canvas.write_end_labels(view.ax, labels, view.theme)
     return f"Failed share {_kind_text(view)} with confidence interval, {len(view.tracks)} jobs"
 
 
 def _draw_panels(view: _View) -> str:
-    for panel, track in canvas.panels(view.ax, view.tracks, view.zone, view.unit, view.theme):
-        x, y = view.line(track)
-        band = view.line(track, "failure_rate_low")[1], view.line(track, "failure_rate_high")[1]
-        draw_band(panel, x, *band, color=view.theme.main, alpha=0.16)
-        draw_line(panel, x, y, color=view.theme.main, linewidth=1.5, label=track.name)
+    for panel, track in many.panels(view.ax, view.tracks, view.zone, view.unit, view.theme):
+        draw_band(panel, *view.band(track), color=view.theme.main, alpha=0.16)
+        draw_line(panel, track.line("failure_rate"), color=view.theme.main, linewidth=1.5, label=track.name)
         if view.usual is not None:
             panel.axhline(view.usual[0], color=view.theme.baseline, linewidth=1, linestyle=(0, (4, 3)))
-        canvas.write_panel_title(panel, f"{elided(track.name, 18)}, {_last_text(track)}", view.theme)
+        many.write_panel_title(panel, f"{elided(track.name, 18)}, {_last_text(track)}", view.theme)
     return f"Failed share {_kind_text(view)} with confidence interval, {len(view.tracks)} jobs on one scale"
 
 
 def _draw_crowd(view: _View) -> str:
-    canvas.draw_crowd(view.ax, [view.line(track) for track in view.tracks], view.theme)
-    return canvas.crowd_text(len(view.tracks))
+    many.draw_crowd(view.ax, (track.line("failure_rate") for track in view.tracks), view.theme)
+    return many.crowd_text(len(view.tracks))
 
 
 def _kind_text(view: _View) -> str:
@@ -290,21 +313,25 @@ def _kind_text(view: _View) -> str:
     return f"per {clock.duration_text(view.width * clock.SECONDS_PER_DAY)}"
 
 
+def _last(track: Track) -> float:
+    """The newest rate; NaN where none is known."""
+    rates = track.values("failure_rate")
+    return float(rates[last_known(rates)])
+
+
 def _last_text(track: Track) -> str:
-    rate = track.values("failure_rate")
-    known = rate[np.isfinite(rate)]
-    return percent_text(float(known[-1])) if known.size else "none finished"
+    return percent_text(_last(track)) if np.isfinite(_last(track)) else "none finished"
 
 
 def _words(view: _View) -> str:
     """The chart in words, from its numbers."""
     parts = []
     for track in view.tracks[: canvas.OVERLAY_MOST]:
-        known = np.flatnonzero(np.isfinite(track.values("failure_rate")))
-        if known.size == 0:
+        row = last_known(track.values("failure_rate"))
+        failed, finished, rate, low, high = (track.values(name)[row] for name in _COLUMNS)
+        if not np.isfinite(rate):
             parts.append(f"{track.name} no items finished yet")
             continue
-        failed, finished, rate, low, high = (track.values(name)[known[-1]] for name in _COLUMNS)
         span = "so far" if view.width is None else f"in the last {_kind_text(view).removeprefix('per ')}"
         part = f"{track.name} {percent_text(rate)} failed {span} ({failed:,.0f} of {finished:,.0f}, "
         part += f"{percent_text(low)} to {percent_text(high)})"

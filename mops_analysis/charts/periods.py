@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from mops_analysis.charts import canvas, clock
 from mops_analysis.charts.canvas import EndLabel, number_text
-from mops_analysis.charts.lines import Floats, draw_line
+from mops_analysis.charts.lines import Floats, plot_line
 from mops_analysis.charts.palette import Theme, theme_named
 from mops_analysis.charts.tracks import check_frame, elided, names_of
 
@@ -72,7 +72,7 @@ def plot_throughput_by(
     key = None if first in _COLUMNS else first
     starts = np.unique(clock.days_of(throughput_by["period_start"]))
     width = float(np.diff(starts).min()) if starts.size > 1 else 1 / 24
-    period = clock.duration_text(width * clock.SECONDS_PER_DAY)
+    period = clock.duration_text(width * clock.SECONDS_PER_DAY) if starts.size > 1 else "period"
     ax.set_xlim(starts[0], starts[-1] + width)
     ax.set_ylabel(f"items finished per {period}" if starts.size > 1 else "items finished")
     clock.draw_clock_axis(ax.xaxis, zone)
@@ -118,10 +118,10 @@ def _draw_groups(ax: Axes, frame: pd.DataFrame, key: str, width: float, theme: T
     for group, rows in named.groupby(key, dropna=False):
         x, y = _steps(rows, width)
         if group not in look:
-            draw_line(ax, x, y, color=theme.faint, linewidth=0.8, zorder=2, label="others")
+            plot_line(ax, x, y, color=theme.faint, linewidth=0.8, zorder=2, label="others")
             continue
         stroke, name = look[group], str(rows["name"].iloc[-1])
-        draw_line(ax, x, y, linewidth=2, zorder=3, label=name, marker=stroke.marker, markersize=4, **stroke.line)
+        plot_line(ax, x, y, linewidth=2, zorder=3, label=name, marker=stroke.marker, markersize=4, **stroke.line)
         known = y[np.isfinite(y)]
         labels.append(EndLabel(float(known[-1]), f"{elided(name, 14)}\n{number_text(sums[group])} in all", stroke))
     canvas.write_end_labels(ax, labels, theme)

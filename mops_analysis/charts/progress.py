@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from mops_analysis import schema
-from mops_analysis.charts import canvas, clock
+from mops_analysis.charts import canvas, clock, many
 from mops_analysis.charts.canvas import EndLabel, Stroke
-from mops_analysis.charts.lines import Floats, broken, draw_line, fall_starts
+from mops_analysis.charts.lines import NAT, Line, Numbers, draw_line, fall_starts
 from mops_analysis.charts.palette import Theme, status_colour, status_mark, theme_named
 from mops_analysis.charts.tracks import Track, check_metric, elided, tracks_of
 from mops_analysis.errors import ConfigurationError
@@ -96,8 +96,7 @@ def plot_progress(
     if y not in (None, *_COUNTERS):
         raise ConfigurationError(f"y: expected 'items' or 'share', got {y!r}")
     forecasts = [forecast] if isinstance(forecast, pd.DataFrame) else list(forecast or ())
-    for frame in forecasts:
-        check_metric(frame, ("eta", "eta_low", "eta_high"), "eta()")
+    fans = [check_metric(frame, ("eta", "eta_low", "eta_high"), "eta()") for frame in forecasts]
     zone, colours = clock.zone_of(tz), theme_named(theme)
     tracks, unit = tracks_of(schema.validate(samples), x=x)
     ax = canvas.open_axes(ax, colours)
@@ -105,11 +104,11 @@ def plot_progress(
     ax.set_ylabel("items processed" if y == "items" else "share done")
     if not tracks:
         return canvas.close_empty(ax, _QUESTION, "Progress", colours)
-    issues = {track.job_id: issue for track in tracks if (issue := _issue(track, forecasts, issued_at)) is not None}
+    issues = _issues(tracks, fans, issued_at)
     view = _View(ax, tracks, issues, _COUNTERS[y], zone, unit, colours)
     _set_limits(view)
     above = canvas.dress_time(ax, tracks, zone, unit, colours)
-    method = canvas.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
+    method = many.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
     canvas.write_title(ax, _QUESTION, method, colours, above=above, record=record)
     ax.set_label(_words(view) + (f" {record}." if record else ""))
     return ax
@@ -141,40 +140,49 @@ class _View:
         """Whether the y axis is the share done."""
         return self.column == "progress_percentage"
 
-    def goal(self, track: Track) -> Floats:
+    def goal(self, track: Track) -> Numbers:
         """What the counter is to reach, at each row."""
-        return np.full(track.x.size, 100.0) if self.is_share else track.values("total_items")
+        return np.full(track.size, 100.0) if self.is_share else track.values("total_items")
 
-    def line(self, track: Track) -> tuple[Floats, Floats]:
+    def line(self, track: Track) -> Line:
         """The line of a job, broken at gaps and falls."""
-        values = track.values(self.column)
-        breaks = np.union1d(track.gaps, fall_starts(values))
-        return np.insert(track.x, breaks + 1, track.x[breaks]), broken(values, breaks)
+        return track.line(self.column, breaks=np.union1d(track.gaps, fall_starts(track.values(self.column))))
 
 
-def _issue(track: Track, forecasts: Sequence[pd.DataFrame], issued_at: pd.Timestamp | None) -> _Issue | None:
+def _issues(tracks: Sequence[Track], fans: Sequence[pd.DataFrame], issued_at: pd.Timestamp | None) -> dict[str, _Issue]:
+    """Find the forecast to draw, for each job that has one."""
+    by_job = [{each.job_id: each for each in tracks_of(fan)[0]} for fan in fans]
+    found = {}
+    for track in tracks:
+        forecasts = [jobs[track.job_id] for jobs in by_job if track.job_id in jobs]
+        if forecasts and (issue := _issue(track, forecasts, issued_at)) is not None:
+            found[track.job_id] = issue
+    return found
+
+
+def _issue(track: Track, forecasts: Sequence[Track], issued_at: pd.Timestamp | None) -> _Issue | None:
     """Find the forecast to draw for one job."""
-    mine = [frame[frame["job_id"] == track.job_id].drop_duplicates("sampled_at", keep="last") for frame in forecasts]
-    aligned = [frame.set_index("sampled_at").reindex(track.frame["sampled_at"]).reset_index() for frame in mine]
-    if not aligned:
+    first, moments = forecasts[0], forecasts[0].days.values
+    newest = track.days.values[-1]
+    until = newest if issued_at is None else min(newest, issued_at.as_unit("ns").value)
+    seen = int(np.searchsorted(moments, until, side="right"))
+    known = np.flatnonzero(first.times("eta").values[:seen] != NAT)
+    if not known.size:
         return None
-    median, low, high = (
-        np.array([clock.days_of(frame[name]) for frame in aligned]) for name in ("eta", "eta_low", "eta_high")
-    )
-    known = np.isfinite(median[0])
-    if issued_at is not None:
-        known &= (track.frame["sampled_at"] <= issued_at).to_numpy()
-    ended = track.status in schema.TERMINAL_STATUSES
-    # A job of which nothing can be said now has no forecast, whatever was said before.
-    if not known.any() or not (ended or known[-1] or issued_at is not None):
-        return None
-    rows = np.flatnonzero(known)
-    row = int(rows[-1])
-    if issued_at is None and ended:
+    chosen = int(known[-1])
+    if issued_at is None and track.status in schema.TERMINAL_STATUSES:
         share = track.values("progress_percentage")
-        row = int(rows[np.abs(share[rows] - share[-1] / 2).argmin()])
-    bands = sorted(zip(low[:, row], high[:, row], strict=True), key=lambda band: band[1] - band[0])
-    return _Issue(row, float(median[0, row]), bands)
+        then = share[np.searchsorted(track.days.values, moments[known], side="right") - 1]
+        chosen = int(known[np.abs(then - share[-1] / 2).argmin()])
+    elif issued_at is None and moments[chosen] != newest:
+        return None  # a job of which nothing can be said now has no forecast, whatever was said before
+    bands = []
+    for each in forecasts:
+        at = int(np.searchsorted(each.days.values, moments[chosen], side="right")) - 1
+        if at >= 0 and each.days.values[at] == moments[chosen]:
+            bands.append((float(each.times("eta_low")[at]), float(each.times("eta_high")[at])))
+    row = int(np.searchsorted(track.days.values, moments[chosen], side="right")) - 1
+    return _Issue(row, float(first.times("eta")[chosen]), sorted(bands, key=lambda band: band[1] - band[0]))
 
 
 def _set_limits(view: _View) -> None:
@@ -188,7 +196,7 @@ def _set_limits(view: _View) -> None:
     # A band may reach for days: what has been seen keeps at least a third of the width, the median is inside.
     reach = [min(float(np.nanmax(end)), max(float(end[0]), low + 3 * (last - low))) for end in ends]
     canvas.set_time_limits(view.ax, view.tracks, until=max(reach, default=-np.inf))
-    top = max(float(np.nanmax(np.maximum(view.goal(track), track.values(view.column)))) for track in view.tracks)
+    top = max(float(np.fmax.reduce(values)) for t in view.tracks for values in (view.goal(t), t.values(view.column)))
     view.ax.set_ylim(0, 1.12 * top if top > 0 else 1)
     if view.is_share:
         view.ax.set_yticks([0, 25, 50, 75, 100])
@@ -199,12 +207,10 @@ def _set_limits(view: _View) -> None:
 
 def _draw_single(view: _View) -> str:
     ax, track, theme = view.ax, view.tracks[0], view.theme
-    x, y = view.line(track)
-    share = y / ax.get_ylim()[1]
     _draw_goal(view, track)
     _draw_waiting(view, track)
-    canvas.hatch_gaps(ax, track, theme, line=(x, share))
-    draw_line(ax, x, y, color=theme.main, linewidth=2, zorder=3, label=track.name)
+    drawn = draw_line(ax, view.line(track), color=theme.main, linewidth=2, zorder=3, label=track.name)
+    canvas.hatch_gaps(ax, track, theme, line=drawn)
     _draw_falls(view, track)
     _draw_rug(ax, track, theme)
     stroke = canvas.strokes(1, theme)[0]
@@ -215,7 +221,7 @@ def _draw_single(view: _View) -> str:
         method += f"; forecast of {_issued_text(view, track)}: dashed median, {_band_text(view)}"
     _draw_end(view, track)
     canvas.write_end_labels(ax, [EndLabel(float(track.values(view.column)[-1]), _state_text(view, track))], theme)
-    return f"{method}; {track.x.size:,} sample{'s' if track.x.size != 1 else ''}"
+    return f"{method}; {track.size:,} sample{'s' if track.size != 1 else ''}"
 
 
 def _draw_goal(view: _View, track: Track) -> None:
@@ -224,7 +230,7 @@ def _draw_goal(view: _View, track: Track) -> None:
         return
     ax, theme = view.ax, view.theme
     right = ax.get_xlim()[1]
-    changes = np.flatnonzero(np.diff(goal, prepend=np.nan) != 0)
+    changes = np.append(0, np.flatnonzero(goal[1:] != goal[:-1]) + 1)
     ax.plot(
         np.append(track.x[changes], right),
         np.append(goal[changes], goal[-1]),
@@ -243,12 +249,10 @@ def _draw_goal(view: _View, track: Track) -> None:
 
 def _draw_waiting(view: _View, track: Track) -> None:
     """Tint the times in which the job waited: pending, in review, or in a status that we do not know."""
-    status = track.frame["status"].to_numpy(dtype=object)
-    starts = np.flatnonzero(np.append(True, status[1:] != status[:-1]))
     low, high = view.ax.get_xlim()
-    for start, end in zip(starts, np.append(starts[1:], status.size - 1), strict=True):
-        word = str(status[start])
-        if word == "in_progress" or word in schema.TERMINAL_STATUSES or start == end:
+    for word, start, after in track.runs("status"):
+        end = min(after, track.size - 1)
+        if word == schema.RUNNING_STATUS or word in schema.TERMINAL_STATUSES or start == end:
             continue
         left, right = track.x[start], track.x[end]
         colour = status_colour(word, view.theme)
@@ -278,8 +282,9 @@ def _draw_falls(view: _View, track: Track) -> None:
 def _draw_rug(ax: Axes, track: Track, theme: Theme) -> None:
     """Mark each sample at the foot of the Axes, at most one per pixel."""
     low, high = ax.get_xlim()
-    pixel = np.floor((track.x - low) / (high - low) * ax.get_window_extent().width)
-    marks = track.x[np.unique(pixel, return_index=True)[1]]
+    pixels = np.linspace(low, high, int(ax.get_window_extent().width) + 1)
+    firsts = np.unique(track.x.firsts(pixels))
+    marks = track.x[firsts[firsts < track.size]]
     # One broken line: a line per sample would make vector files large.
     x, y = np.repeat(marks, 3), np.tile([0.0, 0.022, np.nan], marks.size)
     look: dict[str, Any] = {"color": theme.faint, "linewidth": 0.7, "zorder": 2, "label": "samples"}
@@ -312,14 +317,19 @@ def _draw_forecast(view: _View, track: Track, stroke: Stroke) -> None:
         return
     ax.axvline(start, color=view.theme.muted, linewidth=1, linestyle=(0, (1, 2)), zorder=2)
     low_x, high_x = ax.get_xlim()
-    far, lower = (start - low_x) / (high_x - low_x), here > 0.5 * goal
+    far = (start - low_x) / (high_x - low_x)
+    points = ax.get_window_extent().width * 72 / ax.figure.dpi
     # Below the line after the issue, or above it before: there nothing else is drawn.
-    right = (lower and far < 0.75) or far <= 0.2
+    right = (here > 0.5 * goal and far < 0.75) or far * points < _NOTE_POINTS
+    lower = right or here > 0.5 * goal
     place: dict[str, Any] = {"ha": "left" if right else "right", "va": "bottom" if lower else "top"}
     offset = (5 if right else -5, 0)
     text = f"forecast issued\n{_issued_text(view, track)}"
     at: dict[str, Any] = {"xy": (start, 0.06 if lower else 0.84), "xycoords": ("data", "axes fraction")}
     canvas.note(ax, text, view.theme, xytext=offset, textcoords="offset points", color=view.theme.muted, **at, **place)
+
+
+_NOTE_POINTS = 80  # what "forecast issued" takes
 
 
 def _draw_end(view: _View, track: Track) -> None:
@@ -343,8 +353,7 @@ def _draw_end(view: _View, track: Track) -> None:
 def _draw_overlay(view: _View) -> str:
     labels = []
     for track, stroke in zip(view.tracks, canvas.strokes(len(view.tracks), view.theme), strict=True):
-        x, y = view.line(track)
-        draw_line(view.ax, x, y, linewidth=2, zorder=3, label=track.name, **stroke.line)
+        draw_line(view.ax, view.line(track), linewidth=2, zorder=3, label=track.name, **stroke.line)
         if track.job_id in view.issues and track.status not in schema.TERMINAL_STATUSES:
             _draw_forecast(view, track, stroke)
         _draw_end(view, track)
@@ -357,18 +366,17 @@ def _draw_overlay(view: _View) -> str:
 
 
 def _draw_panels(view: _View) -> str:
-    for panel, track in canvas.panels(view.ax, view.tracks, view.zone, view.unit, view.theme):
-        x, y = view.line(track)
-        draw_line(panel, x, y, color=view.theme.main, linewidth=1.5, label=track.name)
+    for panel, track in many.panels(view.ax, view.tracks, view.zone, view.unit, view.theme):
+        draw_line(panel, view.line(track), color=view.theme.main, linewidth=1.5, label=track.name)
         mark = f"{status_mark(track.status)} {elided(track.name, 18)}, {track.values('progress_percentage')[-1]:.0f} %"
-        canvas.write_panel_title(panel, mark, view.theme)
+        many.write_panel_title(panel, mark, view.theme)
     method = "Served percentage" if view.is_share else "Items processed"
     return f"{method}, {len(view.tracks)} jobs on one scale; mark: the newest status; hatched: no samples"
 
 
 def _draw_crowd(view: _View) -> str:
-    canvas.draw_crowd(view.ax, [view.line(track) for track in view.tracks], view.theme)
-    return canvas.crowd_text(len(view.tracks))
+    many.draw_crowd(view.ax, (view.line(track) for track in view.tracks), view.theme)
+    return many.crowd_text(len(view.tracks))
 
 
 def _band_text(view: _View) -> str:
@@ -378,11 +386,11 @@ def _band_text(view: _View) -> str:
 def _issued_text(view: _View, track: Track) -> str:
     row = view.issues[track.job_id].row
     share = track.values("progress_percentage")[row]
-    return f"{clock.clock_text(float(track.days[row]), view.zone)}, {share:.0f} % done"
+    return f"{clock.clock_text(track.days[row], view.zone)}, {share:.0f} % done"
 
 
 def _state_text(view: _View, track: Track) -> str:
-    last = track.frame.iloc[-1]
+    last = track.last
     ended = track.status in schema.TERMINAL_STATUSES
     moment = clock.clock_text(float(track.days[-1]), view.zone, seconds=True)
     total = f" of {last['total_items']:,}" if last["total_items"] else ""
@@ -418,7 +426,7 @@ def _words(view: _View) -> str:
     """The chart in words, from its numbers."""
     parts = []
     for track in view.tracks[: canvas.OVERLAY_MOST]:
-        last = track.frame.iloc[-1]
+        last = track.last
         part = f"{track.name} {last['progress_percentage']:.0f} % done"
         part += f" ({last['processed_items']:,} of {last['total_items']:,} items processed), {track.status}"
         issue = view.issues.get(track.job_id)

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from mops_analysis.charts import canvas, clock
+from mops_analysis.charts import canvas, clock, many
 from mops_analysis.charts.canvas import EndLabel, number_text
-from mops_analysis.charts.lines import Floats, broken, draw_line
+from mops_analysis.charts.lines import Line, Numbers, Places, about, draw_band, draw_line, last_known, median
 from mops_analysis.charts.palette import Theme, theme_named
 from mops_analysis.charts.tracks import Track, check_metric, tracks_of
 
@@ -32,9 +32,10 @@ def plot_throughput(
 ) -> Axes:
     """Throughput over time: the trailing window, over the rate of each step between two samples.
 
-    Look for dips of the bold line below the dashed median, and for how far the grey steps scatter: a slow phase is
-    a dip that lasts longer than a window. The bold line breaks where a window was not seen by half; nothing is
-    interpolated. The axis starts at zero; slow jobs are shown per minute or hour.
+    Look for dips of the bold line below the dashed median: a slow phase is a dip that lasts longer than a window. The
+    band holds 90 % of the steps of each window, from 5 to 95 %: where it is wide, the job moves in batches. The bold
+    line breaks where a window was not seen by half and while the job waits; nothing is interpolated. The axis starts at
+    zero; slow jobs are shown per minute or hour.
 
     One job is drawn in full; 2 to 6 share the Axes, told apart by colour, dash and marker; 7 to 24 get a panel each
     inside the Axes (its `child_axes`), on one scale; more are drawn as thin lines without names.
@@ -70,23 +71,46 @@ def plot_throughput(
     >>> ax.get_ylabel(), ax.get_ylim()[0]
     ('items per second', np.float64(0.0))
     """
-    check_metric(throughput, ("interval_items_per_s", "items_per_s"), "throughput()")
+    frame = check_metric(throughput, ("interval_items_per_s", "items_per_s"), "throughput()")
     zone, colours = clock.zone_of(tz), theme_named(theme)
-    tracks, unit = tracks_of(throughput, x=x)
+    tracks, unit = tracks_of(frame, x=x)
     ax = canvas.open_axes(ax, colours)
     top = _top(tracks)
     _, name, short, scale = next(row for row in _UNITS if top >= row[0] or top == 0)
     ax.set_ylabel(f"items per {name}")
     if not tracks:
         return canvas.close_empty(ax, _QUESTION, "Throughput", colours)
-    view = _View(ax, tracks, scale, short, zone, unit, colours)
+    paces = {track.job_id: _Pace.of(track) for track in tracks[: canvas.OVERLAY_MOST]}
+    view = _View(ax, tracks, paces, frame.attrs.get("window_s"), scale, short, zone, unit, colours)
     canvas.set_time_limits(ax, tracks)
     ax.set_ylim(0, 1.08 * top * scale if top > 0 else 1)
     above = canvas.dress_time(ax, tracks, zone, unit, colours)
-    method = canvas.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
+    method = many.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
     canvas.write_title(ax, _QUESTION, method, colours, above=above)
     ax.set_label(_words(view))
     return ax
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """What is said of a job's window rates [items/s]; NaN where none is known."""
+
+    known: int
+    median: float
+    slowest: int  # its row
+    last: float
+
+    @classmethod
+    def of(cls, track: Track) -> _Pace:
+        rates = _windows(track)
+        unknown = np.isnan(rates)
+        known = rates.size - int(np.count_nonzero(unknown))
+        if not known:
+            return cls(0, np.nan, -1, np.nan)
+        slowest = int((rates == np.fmin.reduce(rates)).argmax())
+        return cls(
+            known, median(rates[~unknown] if known < rates.size else rates), slowest, float(rates[last_known(rates)])
+        )
 
 
 @dataclass(frozen=True)
@@ -95,28 +119,42 @@ class _View:
 
     ax: Axes
     tracks: list[Track]
+    paces: dict[str, _Pace]
+    window_s: float | None
     scale: float
     short: str
     zone: dt.tzinfo
     unit: str | None
     theme: Theme
 
-    def line(self, track: Track) -> tuple[Floats, Floats]:
+    def line(self, track: Track) -> Line:
         """The window rates of a job, broken at gaps and where it starts again."""
-        x = np.insert(track.x, track.breaks + 1, track.x[track.breaks])
-        return x, broken(track.values("items_per_s") * self.scale, track.breaks)
+        return Line(track.x, Places(_windows(track), unit=1 / self.scale), track.breaks)
 
     def text(self, rate: float) -> str:
         """A rate [items/s] in words."""
         return f"{number_text(rate * self.scale)}/{self.short}"
 
 
+def _windows(track: Track) -> Numbers:
+    """The window rates, unknown where the rate clock stands still: a job that waits is not as fast as it was before."""
+    rates = track.values("items_per_s")
+    still = np.flatnonzero(np.isnan(track.values("interval_items_per_s")))
+    if np.isfinite(rates[still]).any():
+        rates = rates.copy()
+        rates[still] = np.nan
+    return rates
+
+
 def _top(tracks: list[Track]) -> float:
     """The largest rate to show: a single wild step must not flatten the rest."""
     tops = [0.0]
     for track in tracks:
-        windows, steps = (column[np.isfinite(column)] for column in map(track.values, _RATES))
-        tops.append(max(windows.max(initial=0.0), np.quantile(steps, 0.98) if steps.size else 0.0))
+        windows, steps = (track.values(name) for name in _RATES)
+        some = about(steps)
+        some = some[np.isfinite(some)]
+        usual = np.quantile(some, 0.98) if some.size else 0.0
+        tops.append(max(float(np.fmax.reduce(windows, initial=0.0)), float(usual)))
     return max(tops)
 
 
@@ -124,46 +162,71 @@ _RATES = ("items_per_s", "interval_items_per_s")
 
 
 def _draw_single(view: _View) -> str:
-    ax, track, theme = view.ax, view.tracks[0], view.theme
-    x, y = view.line(track)
-    steps = track.values("interval_items_per_s") * view.scale
+    ax, track, theme, pace = view.ax, view.tracks[0], view.theme, view.paces[view.tracks[0].job_id]
+    steps = track.values("interval_items_per_s").copy()
     # A step across a gap is an average over the gap: drawn, it would look like many samples.
     steps[track.gaps + 1] = np.nan
-    canvas.hatch_gaps(ax, track, theme, line=(x, y / ax.get_ylim()[1]))
-    draw_line(ax, track.x, steps, color=theme.faint, linewidth=0.9, drawstyle="steps-pre", zorder=2, label="steps")
-    draw_line(ax, x, y, color=theme.main, linewidth=2, zorder=3, label=track.name)
+    line = Line(track.x, Places(steps, unit=1 / view.scale), track.gaps)
+    # More steps than there are pixels would be a wall that hides the rest.
+    alpha = float(np.clip(2 * ax.get_window_extent().width / track.size, 0.25, 1.0))
+    draw_line(ax, line, color=theme.faint, linewidth=0.9, alpha=alpha, drawstyle="steps-pre", zorder=2, label="steps")
+    drawn = draw_line(ax, view.line(track), color=theme.main, linewidth=2, zorder=3, label=track.name)
+    canvas.hatch_gaps(ax, track, theme, line=drawn)
     method = f"{track.name}: each step between samples (grey), trailing window (blue)"
-    windows = track.values("items_per_s")
-    if np.isfinite(windows).any():
-        median = float(np.nanmedian(windows))
-        ax.axhline(
-            median * view.scale, color=theme.ink, linewidth=1.1, linestyle=(0, (4, 3)), zorder=2.5, label="median"
-        )
-        canvas.write_end_labels(ax, [EndLabel(median * view.scale, f"median\n{view.text(median)}")], theme)
+    if pace.known:
+        method += _draw_spread(view, track, steps)
+        usual = pace.median * view.scale
+        ax.axhline(usual, color=theme.ink, linewidth=1.1, linestyle=(0, (4, 3)), zorder=2.5, label="median")
+        canvas.write_end_labels(ax, [EndLabel(usual, f"median\n{view.text(pace.median)}")], theme)
         method += ", its median (dashed)"
-        _draw_slowest(view, track, median)
+        _draw_slowest(view, track, pace)
     else:
         canvas.write_nothing(ax, "no rate yet", theme)
-    cut = int((steps[np.isfinite(steps)] > ax.get_ylim()[1]).sum())
+    cut = np.count_nonzero(steps * view.scale > ax.get_ylim()[1])
     return method + (f"; {cut:,} step{'s' if cut > 1 else ''} beyond the axis" if cut else "")
 
 
-def _draw_slowest(view: _View, track: Track, median: float) -> None:
+def _draw_spread(view: _View, track: Track, steps: Numbers) -> str:
+    """Draw between which rates nine in ten steps of each window lie: how steady the job was, beside how fast."""
+    if view.window_s is None:
+        return ""
+    times = track.days.values
+    edges = np.linspace(*view.ax.get_xlim(), int(view.ax.get_window_extent().width / _SPREAD_PIXELS) + 1)
+    rows = np.unique(np.append(track.x.firsts(edges), track.size - 1))
+    rows = rows[rows < track.size]
+    # A window, or where the drawn points lie farther apart than that, all steps between them.
+    starts = np.searchsorted(times, times[rows] - round(view.window_s * 1e9), side="right")
+    starts = np.minimum(starts, np.append(0, rows[:-1] + 1))
+    picks = (starts[:, None] + (rows + 1 - starts)[:, None] * np.arange(_SPREAD_STEPS) / _SPREAD_STEPS).astype(int)
+    ordered = np.sort(steps[picks], axis=1)  # what is not known comes last
+    last = np.isfinite(ordered).sum(axis=1) - 1
+    ends = [ordered[np.arange(rows.size), np.maximum(np.round(share * last).astype(int), 0)] for share in (0.05, 0.95)]
+    ends = [np.where(np.isfinite(_windows(track)[rows]), end, np.nan) for end in ends]
+    breaks = np.unique(np.searchsorted(rows, track.gaps, side="right") - 1)
+    lower, upper = (Line(Places(track.x[rows]), Places(end, unit=1 / view.scale), breaks) for end in ends)
+    draw_band(view.ax, lower, upper, color=view.theme.main, alpha=0.12, zorder=1.5, label="90 % of the steps")
+    return " with the range of 90 % of its steps (band)"
+
+
+_SPREAD_PIXELS = 3  # between two points of the band
+_SPREAD_STEPS = 100  # looked at in each window; of fewer, each several times
+
+
+def _draw_slowest(view: _View, track: Track, pace: _Pace) -> None:
     """Point at the slowest window, where it is clearly slower than usual and not just the start or the end."""
-    windows = track.values("items_per_s")
-    slowest = int(np.nanargmin(windows))
-    if np.isfinite(windows).sum() < 20 or windows[slowest] > 0.8 * median:
+    slowest, rate = pace.slowest, float(track.values("items_per_s")[pace.slowest])
+    if pace.known < 20 or rate > 0.8 * pace.median:
         return
     ax, theme = view.ax, view.theme
     low, high = ax.get_xlim()
     place = (float(track.x[slowest]) - low) / (high - low)
-    value = windows[slowest] * view.scale / ax.get_ylim()[1]
+    value = rate * view.scale / ax.get_ylim()[1]
     moment = clock.moment_text(float(track.days[slowest]), view.zone, track.days[0], track.days[-1])
-    at: dict[str, Any] = {"xy": (track.x[slowest], windows[slowest] * view.scale), "xycoords": "data"}
+    at: dict[str, Any] = {"xy": (track.x[slowest], rate * view.scale), "xycoords": "data"}
     arrow = {"arrowstyle": "-", "color": theme.ink, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 3}
     canvas.note(
         ax,
-        f"slowest {view.text(float(windows[slowest]))}\nat {moment}",
+        f"slowest {view.text(rate)}\nat {moment}",
         theme,
         xytext=(min(max(place - 0.09, 0.09), 0.88), 0.05 if value > 0.3 else 0.88),
         textcoords="axes fraction",
@@ -177,41 +240,38 @@ def _draw_slowest(view: _View, track: Track, median: float) -> None:
 def _draw_overlay(view: _View) -> str:
     labels = []
     for track, stroke in zip(view.tracks, canvas.strokes(len(view.tracks), view.theme), strict=True):
-        x, y = view.line(track)
-        draw_line(view.ax, x, y, linewidth=2, zorder=3, label=track.name, **stroke.line)
-        known = y[np.isfinite(y)]
-        last = float(known[-1]) if known.size else 0.0
-        rate = view.text(last / view.scale) if known.size else "no rate yet"
-        labels.append(EndLabel(last, f"{track.short}\n{rate}", stroke))
+        draw_line(view.ax, view.line(track), linewidth=2, zorder=3, label=track.name, **stroke.line)
+        pace = view.paces[track.job_id]
+        rate = view.text(pace.last) if pace.known else "no rate yet"
+        height = pace.last * view.scale if pace.known else 0.0
+        labels.append(EndLabel(height, f"{track.short}\n{rate}", stroke))
     canvas.write_end_labels(view.ax, labels, view.theme)
     return f"Trailing window of {len(view.tracks)} jobs, newest value at the right; lines break where no samples came"
 
 
 def _draw_panels(view: _View) -> str:
-    for panel, track in canvas.panels(view.ax, view.tracks, view.zone, view.unit, view.theme):
-        x, y = view.line(track)
-        draw_line(panel, x, y, color=view.theme.main, linewidth=1.5, label=track.name)
+    for panel, track in many.panels(view.ax, view.tracks, view.zone, view.unit, view.theme):
+        draw_line(panel, view.line(track), color=view.theme.main, linewidth=1.5, label=track.name)
     return f"Trailing window of {len(view.tracks)} jobs on one scale; hatched: no samples"
 
 
 def _draw_crowd(view: _View) -> str:
-    canvas.draw_crowd(view.ax, [view.line(track) for track in view.tracks], view.theme)
-    return canvas.crowd_text(len(view.tracks))
+    many.draw_crowd(view.ax, (view.line(track) for track in view.tracks), view.theme)
+    return many.crowd_text(len(view.tracks))
 
 
 def _words(view: _View) -> str:
     """The chart in words, from its numbers."""
     parts = []
     for track in view.tracks[: canvas.OVERLAY_MOST]:
-        windows = track.values("items_per_s")
-        known = np.flatnonzero(np.isfinite(windows))
-        if known.size == 0:
+        pace = view.paces[track.job_id]
+        if not pace.known:
             parts.append(f"{track.name} no rate yet")
             continue
-        slowest = int(np.nanargmin(windows))
+        moment = clock.moment_text(track.days[pace.slowest], view.zone, track.days[0], track.days[-1])
+        slowest = view.text(track.values("items_per_s")[pace.slowest])
         parts.append(
-            f"{track.name} median {view.text(float(np.nanmedian(windows)))}, last {view.text(windows[known[-1]])}, "
-            f"slowest window {view.text(windows[slowest])} at "
-            f"{clock.moment_text(track.days[slowest], view.zone, track.days[0], track.days[-1])}"
+            f"{track.name} median {view.text(pace.median)}, last {view.text(pace.last)}, "
+            f"slowest window {slowest} at {moment}"
         )
     return canvas.words("Throughput", view.tracks, view.zone, parts)

@@ -110,6 +110,8 @@ def _draw_bar(ax: Axes, row: int, status: str, times: tuple[float, float, float,
     place = ((started + last) / 2, row) if wide else (max(last, eta if np.isfinite(eta) else last), row)
     ink = theme.paper if wide and status in ("in_progress", "failed", "cancelled", "canceled") else theme.ink
     words: dict[str, Any] = {"ha": "center" if wide else "left", "va": "center", "fontsize": 8, "color": ink}
+    if wide and status in ("cancelled", "canceled"):  # a mark on hatching cannot be read
+        words["bbox"] = {"boxstyle": "square,pad=0.1", "facecolor": colour, "edgecolor": "none"}
     ax.annotate(f"{'' if wide else ' '}{status_mark(status)}", place, annotation_clip=False, zorder=5, **words)
 
 
@@ -205,6 +207,8 @@ _MIDDLE = {"#ffffff": "#f6f6f6", "#111111": "#3a3d42"}
 def _relative(rates: Floats) -> Floats:
     """Log2 of each rate over the median of its row; a standstill has the lowest colour, unknown stays NaN.
 
+    Of a job that has not moved yet nothing is usual.
+
     The first and last period of a job are left out: it ran in a part of them only.
     """
     rates = rates.copy()
@@ -214,7 +218,7 @@ def _relative(rates: Floats) -> Floats:
             row[known[[0, -1]]] = np.nan
     working = np.where(rates > 0, rates, np.nan)
     usual = np.array([np.nanmedian(row) if np.isfinite(row).any() else np.nan for row in working])[:, None]
-    return np.where(rates == 0, -_SPREAD, np.log2(working / usual))
+    return np.where((rates == 0) & np.isfinite(usual), -_SPREAD, np.log2(working / usual))
 
 
 def _draw_scale(ax: Axes, tones: LinearSegmentedColormap, theme: Theme) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mops_analysis import schema
 from mops_analysis.charts import clock
-from mops_analysis.charts.lines import Floats, Ints, fall_starts, gap_starts
+from mops_analysis.charts.lines import Floats, Ints, Line, Numbers, Places, fall_starts, gap_starts
 from mops_analysis.errors import ConfigurationError, SchemaError
 
 
 @dataclass(frozen=True)
 class Track:
-    """What one chart shows of one job: n rows in the order of time.
+    """What one chart shows of one job: n rows in the order of time, none of them copied.
 
     Attributes
     ----------
@@ -23,31 +26,18 @@ class Track:
         The job.
     name
         What the reader is shown: its `label`, else its id; `short` where there is little room.
-    frame
-        The job's rows.
     days
         Time of each row, in days since 1970-01-01 UTC.
     x
         Position of each row on the x axis: the same, the elapsed time, or the share done [%].
-    gaps
-        The positions i where no sample came from i to i + 1.
-    origin, scale
-        `x` is `(days - origin) * scale`, where it is a time.
     """
 
     job_id: str
     name: str
-    frame: pd.DataFrame
-    days: Floats
-    x: Floats
-    gaps: Ints
-    origin: float
-    scale: float
-
-    @property
-    def breaks(self) -> Ints:
-        """The positions where a line is broken: gaps, and on an axis of shares where a counter starts again."""
-        return np.union1d(self.gaps, fall_starts(self.x))
+    days: Places
+    x: Places
+    _whole: pd.DataFrame = field(repr=False)  # the rows of all jobs
+    _rows: slice
 
     @property
     def short(self) -> str:
@@ -55,25 +45,66 @@ class Track:
         return elided(self.name, 14)
 
     @property
+    def size(self) -> int:
+        """The number of rows."""
+        return len(self.days)
+
+    @property
+    def last(self) -> pd.Series[Any]:
+        """The last row."""
+        row: pd.Series[Any] = self._whole.iloc[self._rows.stop - 1]
+        return row
+
+    @property
     def status(self) -> str:
         """Its last status, of a samples frame."""
-        return str(self.frame["status"].iloc[-1])
+        return str(self.last["status"])
+
+    @cached_property
+    def gaps(self) -> Ints:
+        """The positions i where no sample came from i to i + 1."""
+        return gap_starts(self.days.values)
+
+    @cached_property
+    def breaks(self) -> Ints:
+        """The positions where a line is broken: gaps, and on an axis of shares where a counter starts again."""
+        is_share = self.x.values.dtype == np.float64
+        return np.union1d(self.gaps, fall_starts(self.x.values)) if is_share else self.gaps
 
     def place(self, days: Floats) -> Floats:
         """Return the positions of moments [days] on the x axis."""
-        return (days - self.origin) * self.scale
+        placed: Floats = (days * self.days.unit - self.x.origin) / self.x.unit
+        return placed
 
-    def values(self, column: str) -> Floats:
-        """Return a column as floats; what is missing is NaN."""
-        return self.frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+    def values(self, column: str) -> Numbers:
+        """Return a column of numbers as it is, in whole numbers or floats; what is missing is NaN."""
+        values = self._whole[column]
+        if values.dtype in (np.int64, np.float64):
+            return values.to_numpy()[self._rows]
+        return values.iloc[self._rows].to_numpy(dtype=np.float64, na_value=np.nan)
+
+    def times(self, column: str) -> Places:
+        """Return a column of times [days]."""
+        return clock.places_of(self._whole[column].iloc[self._rows])
+
+    def runs(self, column: str) -> list[tuple[str, int, int]]:
+        """Return the words of a column in turn, each with its first row and the first row after it."""
+        words = self._whole[column].iloc[self._rows]
+        starts = schema.changes(words.array)
+        ends = np.append(starts[1:], self.size)
+        return list(zip(words.iloc[starts].astype(str), starts.tolist(), ends.tolist(), strict=True))
+
+    def line(self, column: str, *, scale: float = 1.0, breaks: Ints | None = None) -> Line:
+        """Return the line of a column, times `scale`, broken at its own or at other `breaks`."""
+        return Line(self.x, Places(self.values(column), unit=1 / scale), self.breaks if breaks is None else breaks)
 
     def span_s(self, position: int) -> float:
         """Return the seconds from row `position` to the next."""
         return float(self.days[position + 1] - self.days[position]) * clock.SECONDS_PER_DAY
 
 
-def check_metric(frame: pd.DataFrame, columns: Sequence[str], maker: str) -> None:
-    """Refuse a frame of one row per sample that the metric `maker` did not return.
+def check_metric(frame: pd.DataFrame, columns: Sequence[str], maker: str) -> pd.DataFrame:
+    """Refuse a frame of one row per sample that the metric `maker` did not return; give it back in order.
 
     Raises
     ------
@@ -81,6 +112,7 @@ def check_metric(frame: pd.DataFrame, columns: Sequence[str], maker: str) -> Non
         As `check_frame`.
     """
     check_frame(frame, ("job_id", "sampled_at", *columns), maker)
+    return schema.in_order(frame)
 
 
 def check_frame(frame: pd.DataFrame, columns: Sequence[str], maker: str) -> None:
@@ -106,7 +138,7 @@ def check_frame(frame: pd.DataFrame, columns: Sequence[str], maker: str) -> None
 
 
 def tracks_of(frame: pd.DataFrame, *, x: str = "clock") -> tuple[list[Track], str | None]:
-    """Split a checked frame into its jobs.
+    """Split a checked frame, in order, into its jobs.
 
     Returns
     -------
@@ -126,22 +158,30 @@ def tracks_of(frame: pd.DataFrame, *, x: str = "clock") -> tuple[list[Track], st
         raise SchemaError(
             "column 'progress_percentage' is missing; for x='share' join it: frame.join(samples['progress_percentage'])"
         )
-    ordered = frame.sort_values(["job_id", "sampled_at"], kind="stable")
-    parts = [(str(job_id), part) for job_id, part in ordered.groupby("job_id", sort=True)]
-    days = [clock.days_of(part["sampled_at"]) for _, part in parts]
-    unit, scale, origins = None, 1.0, [0.0] * len(days)
+    edges = np.append(_starts(frame["job_id"]), len(frame))
+    firsts, lasts = edges[:-1], edges[1:] - 1
+    times = clock.places_of(frame["sampled_at"])
+    unit, scale = ("%" if x == "share" else None), 1.0
     if x == "elapsed":
-        unit, scale = clock.elapsed_unit(max((float(times[-1] - times[0]) for times in days), default=0.0))
-        origins = [float(times[0]) for times in days]
-    if x == "share":
-        unit, places = "%", [part["progress_percentage"].to_numpy(dtype=np.float64) for _, part in parts]
-    else:
-        places = [(times - origin) * scale for times, origin in zip(days, origins, strict=True)]
-    tracks = [
-        Track(job_id, names_of(part.tail(1))[0], part, times, place, gap_starts(times), origin, scale)
-        for (job_id, part), times, place, origin in zip(parts, days, places, origins, strict=True)
-    ]
+        unit, scale = clock.elapsed_unit(float((times[lasts] - times[firsts]).max(initial=0.0)))
+    names = names_of(frame.iloc[lasts])
+    tracks = []
+    for first, last, name in zip(firsts.tolist(), lasts.tolist(), names, strict=True):
+        rows = slice(first, last + 1)
+        days = places = Places(times.values[rows], unit=times.unit)
+        if x == "elapsed":
+            places = Places(days.values, origin=days.values[0], unit=times.unit / scale)
+        elif x == "share":
+            places = Places(frame["progress_percentage"].iloc[rows].to_numpy(dtype=np.float64))
+        tracks.append(Track(str(frame["job_id"].iloc[first]), name, days, places, frame, rows))
     return tracks, unit
+
+
+def _starts(job_ids: pd.Series[str]) -> Ints:
+    """Where each job begins, in sorted ids: where the first is the last, there is only one."""
+    if len(job_ids) and job_ids.iloc[0] == job_ids.iloc[-1]:
+        return np.array([0])
+    return schema.changes(job_ids.array)
 
 
 def names_of(jobs: pd.DataFrame) -> list[str]:

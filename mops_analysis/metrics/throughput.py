@@ -115,7 +115,9 @@ def throughput(
             "items_per_s": clock.rates(block, width),
         }
 
-    return arrays.frame(by_block(arrays, formula, includes_failed(arrays, processed_includes_failed)))
+    rates = arrays.frame(by_block(arrays, formula, includes_failed(arrays, processed_includes_failed)))
+    rates.attrs["window_s"] = width / NS  # a chart that shows how steps scatter in a window must know how wide it is
+    return rates
 
 
 # -- the rate clock ------------------------------------------------------------------------------------------------

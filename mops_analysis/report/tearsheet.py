@@ -25,6 +25,7 @@ from mops_analysis.report.measures import Measures, baseline, measure, windowed_
 _HEAD, _FOOT = 2.1, 0.75  # inches for title and numbers, and for the method
 _ROWS = (4.3, 4.0, 4.0)  # inches of each row of charts
 _WIDTH = 14.3
+_TITLE = 50.0  # points from a chart to its title
 
 
 def tear_sheet(
@@ -100,7 +101,12 @@ def sheet_of(measures: Measures, job_id: str, *, theme: str) -> Figure:
     height = _HEAD + sum(_ROWS) + _FOOT
     figure = canvas.ChartFigure(figsize=(_WIDTH, height), dpi=100, facecolor=colours.paper)
     FigureCanvasAgg(figure)
-    axes = [figure.add_axes(place, axes_class=canvas.ChartAxes) for place in _places(height, ranked=ranked)]
+    axes = [canvas.ChartAxes(figure, place) for place in _places(height, ranked=ranked)]
+    for ax in axes:
+        ax.head = _TITLE
+        figure.add_axes(ax)
+    if ranked:
+        axes[4].trail = 1.15  # the ranks stand beside it
     charts.plot_progress(mine, forecast=fan, ax=axes[0], **look)
     charts.plot_throughput(throughput, ax=axes[1], **look)
     charts.plot_eta(fan[1], samples=mine, ax=axes[2], **look)
@@ -111,8 +117,10 @@ def sheet_of(measures: Measures, job_id: str, *, theme: str) -> Figure:
     if ranked:
         charts.plot_ranks(compared, job_id, ax=axes[5], theme=theme)
     _write_head(figure, mine, job, measures.zone, colours, height)
-    numbers = _numbers(job, measures, throughput, usual)
-    _write_numbers(figure, numbers, colours, height)
+    others = compared[compared["job_id"] != job_id]
+    numbers = _numbers(job, measures, throughput, usual, others if ranked else None)
+    worse = usual is not None and job["failure_rate_low"] > usual[2]
+    _write_numbers(figure, numbers, colours, height, alarms={"Failed", "Failure rate"} if worse else set())
     _write_foot(figure, measures, colours, height)
     said = "; ".join(f"{name} {value} ({basis})" for name, value, basis in numbers)
     figure.set_label(f"{names_of(mine.tail(1))[0]}, {job['status']}: {said}. " + " ".join(map(charts.alt_text, axes)))
@@ -128,7 +136,7 @@ def _places(height: float, *, ranked: bool) -> list[tuple[float, float, float, f
     columns += [(left, half), (_WIDTH - right - half, half)] * 2
     if ranked:
         start = _WIDTH - right - half
-        columns[4:] = [(start, half - 1.75), (_WIDTH - left - 1.35, 1.7)]
+        columns[4:] = [(start, half - 2.1), (_WIDTH - left - 1.6, 1.95)]
     places = []
     for (start, width), row in zip(columns, (0, 1, 1, 2, 2, 2), strict=False):
         low = height - ends[row] - _ROWS[row] + bottom
@@ -169,15 +177,21 @@ def _numbers(
     measures: Measures,
     throughput: pd.DataFrame,
     usual: tuple[float, float, float] | None,
+    others: pd.DataFrame | None,
 ) -> list[tuple[str, str, str]]:
     """Name, value and what it rests on."""
     rates = throughput["items_per_s"].dropna()
-    spread = f"{measures.window} window: {_rate(rates.min())} to {_rate(rates.max())}" if len(rates) else ""
+    spread = f"{_window(measures)} window: {_rate(rates.min())} to {_rate(rates.max())}" if len(rates) else ""
     done = _percent(job["share_done"])
     interval = f"95% interval {_percent(job['failure_rate_low'])} to {_percent(job['failure_rate_high'])}"
     compared = "no five jobs to compare with" if usual is None else f"usual {percent_text(usual[0])}"
+    if usual is not None and usual[0] > 0 and pd.notna(job["failure_rate"]):
+        compared = f"{job['failure_rate'] / usual[0]:.2g}× the {compared}"
+    took = "of work"
+    if others is not None:
+        took += f"; median of {len(others)}: {_said(others['elapsed_s'].median(), clock.duration_text)}"
     return [
-        ("Duration" if job["terminal"] else "Running for", _said(job["elapsed_s"], clock.duration_text), "of work"),
+        ("Duration" if job["terminal"] else "Running for", _said(job["elapsed_s"], clock.duration_text), took),
         ("Throughput, mean", _said(job["mean_items_per_s"], _rate), spread),
         ("Finished", _said(job["finished_items"], "{:,.0f}".format), f"{done} of {job['total_items']:,}"),
         ("Failed", f"{job['failed_items']:,}", interval if pd.notna(job["failure_rate"]) else ""),
@@ -206,7 +220,7 @@ def _forecast(job: Mapping[Hashable, Any], measures: Measures) -> tuple[str, str
     """When a running job will be done."""
     if pd.isna(job["eta"]):
         waits = job["status"] == schema.REVIEW_STATUS
-        return "Finish", "–", "waits for a review" if waits else "no forecast: too little seen, or no progress"
+        return "Finish", "–", "waits for a review" if waits else "no forecast: too little seen"
     times = clock.days_of(pd.Series([job[name] for name in ("eta", "eta_low", "eta_high")]))
     eta, low, high = (clock.moment_text(float(time), measures.zone, measures.ends[0], times[2]) for time in times)
     return "Finish", eta, f"80% band {low} to {high}"
@@ -214,6 +228,10 @@ def _forecast(job: Mapping[Hashable, Any], measures: Measures) -> tuple[str, str
 
 def _said(value: Any, say: Any) -> str:
     return "–" if pd.isna(value) else str(say(float(value)))
+
+
+def _window(measures: Measures) -> str:
+    return clock.duration_text(pd.Timedelta(measures.window).total_seconds())
 
 
 def _rate(rate: float) -> str:
@@ -224,13 +242,16 @@ def _percent(value: Any) -> str:
     return _said(value, percent_text)
 
 
-def _write_numbers(figure: Figure, numbers: list[tuple[str, str, str]], theme: Theme, height: float) -> None:
+def _write_numbers(
+    figure: Figure, numbers: list[tuple[str, str, str]], theme: Theme, height: float, *, alarms: set[str]
+) -> None:
     for line in (1.18, 2.0):
         figure.add_artist(Line2D([0.03, 0.97], [1 - line / height] * 2, color=theme.grid, linewidth=1))
     for position, (name, value, basis) in enumerate(numbers):
         x = 0.03 + position * 0.94 / len(numbers)
         figure.text(x, 1 - 1.28 / height, name, fontsize=8.5, color=theme.muted, va="top")
-        figure.text(x, 1 - 1.45 / height, value, fontsize=16, fontweight="bold", color=theme.ink, va="top")
+        ink = theme.alarm if name in alarms else theme.ink
+        figure.text(x, 1 - 1.45 / height, value, fontsize=16, fontweight="bold", color=ink, va="top")
         figure.text(x, 1 - 1.78 / height, basis, fontsize=8, color=theme.muted, va="top")
 
 
@@ -238,7 +259,7 @@ def _write_foot(figure: Figure, measures: Measures, theme: Theme, height: float)
     figure.add_artist(Line2D([0.03, 0.97], [0.55 / height] * 2, color=theme.grid, linewidth=1))
     text = (
         "Hatched: no samples were received; lines break there and nothing is interpolated. "
-        f"Throughput over a trailing window of {measures.window}. Forecasts: {measures.record}.\n"
+        f"Throughput over a trailing window of {_window(measures)}. Forecasts: {measures.record}.\n"
         "Usual: median and 10 to 90 % of the other jobs that have ended. "
         "Status colours stay apart for all colour vision; each status also has its own mark."
     )
