@@ -375,6 +375,19 @@ def test_many_jobs_on_few_threads(tmp_path):
         assert min(counts) >= 2
 
 
+def test_a_watch_without_bars_does_not_look(store):
+    """Looking at thousands of jobs holds up their polls: without bars it is done once, for what the watch returns."""
+    looks = []
+
+    class Watched(mops.Sampler):
+        def outcomes(self):
+            looks.append(time.monotonic())
+            return super().outcomes()
+
+    Watched(make(ends_after(10), store).client, store, interval_s=0.05).watch("a", progress=False)
+    assert len(looks) == 1
+
+
 def test_progress_bars_show_each_job(store, capsys):
     """A watch with bars ends as one without; the last state of each job is on stderr, nothing on stdout."""
     with warnings.catch_warnings():
