@@ -23,7 +23,7 @@ from mops_analysis.store.segments import MOVABLE, Segment
 if TYPE_CHECKING:
     from mops_analysis.store.file import StoreFile
 
-# Sorted in memory together, at about 100 bytes each: a job's samples should lie in few places.
+# Sorted in memory together, at about 170 bytes each: a job's samples should lie in few places.
 _AT_ONCE = 10_000_000
 # A file is written as a whole, and its index read as a whole for one job.
 _PER_FILE = 16 * parquet.ROW_GROUP
