@@ -318,7 +318,7 @@ FAULTS: dict[str, tuple[Behaviour, str, int | None, int]] = {
 
 @pytest.mark.parametrize(("behaviour", "kind", "http_status", "requests"), FAULTS.values(), ids=FAULTS)
 def test_each_fault_has_its_kind(behaviour: Behaviour, kind: str, http_status: int | None, requests: int) -> None:
-    """Each fault ends in its kind, in time, with the requests of its row; the next poll of a good job is right."""
+    """Each fault ends in its kind, in time, with the requests of its row; the next poll is right, none stays open."""
     deadline_s = 0.4 if kind == "timeout" else 5.0
     with FaultyServer({"job-1": behaviour}) as server, client_for(server, deadline_s=deadline_s) as client:
         begun = time.monotonic()
@@ -330,6 +330,10 @@ def test_each_fault_has_its_kind(behaviour: Behaviour, kind: str, http_status: i
         assert isinstance(outcome, ConnectionFailed) == (http_status is None)
         assert len(server.requests) == requests
         assert client.fetch_status("good").job_id == "good"
+        ends_at = time.monotonic() + 2
+        while server.open_connections > 1 and time.monotonic() < ends_at:
+            time.sleep(0.01)
+        assert server.open_connections <= 1
 
 
 def test_every_kind_is_met() -> None:
@@ -1026,6 +1030,16 @@ def test_an_echo_of_the_credentials_is_not_shown(status: int, form: Callable[[by
     shown = "".join([str(outcome), repr(outcome), repr(vars(outcome)), repr(outcome.args)])
     assert not leaks(shown)
     assert len(outcome.detail) <= 200
+
+
+@pytest.mark.parametrize("place", range(188, 200, 3))
+def test_a_detail_is_redacted_before_it_is_cut(place: int) -> None:
+    """A credential that crosses the 200th character leaves not even its first five letters."""
+    with FaultyServer({"job-1": reply(401, b"x " * (place // 2) + TOKEN.encode())}) as server:
+        with client_for(server) as client:
+            detail = outcome_of(client).detail
+        assert detail.startswith("x x")
+        assert TOKEN[:5] not in detail
 
 
 def rendered(error: BaseException) -> str:
