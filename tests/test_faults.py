@@ -30,6 +30,7 @@ from faulty_server import (
     black_hole,
     body_of,
     close,
+    flood,
     hang,
     head,
     raw,
@@ -611,6 +612,33 @@ def wait_for(condition, timeout_s=20):
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_deadlines_of_a_fifth_of_a_second(tmp_path):
+    """`--deadline` and `--read-timeout` down to 0.2 s hold against trickles, a flood of 100 Continue, and silence."""
+    script = {
+        "trickled body": trickle(b" " * 500, first=head(length=500)),
+        "trickled headers": trickle(head(200, "X: " + "y" * 500)),
+        "flood": flood(head(100), every_s=0.01),
+        "silence": hang(),
+    }
+    with FaultyServer(script) as server:
+        options = ("--interval", "0.2", "--timeout", "2", "--store")
+        runs = {
+            "deadline": command(
+                "watch", *script, *options, "deadline", "--deadline", "0.2", url=server.url, cwd=tmp_path
+            ),
+            "read": command(
+                "watch", "silence", *options, "read", "--read-timeout", "0.2", url=server.url, cwd=tmp_path
+            ),
+        }
+        assert {ended(process)[0] for process in runs.values()} == {7}
+    for name, jobs in (("deadline", set(script)), ("read", {"silence"})):
+        with SampleStore(tmp_path / name) as store:
+            polls = store.read_polls()
+        assert set(polls["job_id"]) == jobs
+        assert set(polls["outcome"]) == {"timeout"}
+        assert polls["latency_s"].between(0.19, 1.2).all()
 
 
 STUCK = {
