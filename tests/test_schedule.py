@@ -152,3 +152,11 @@ def test_utc_counts_the_time_in_which_the_machine_was_suspended(monkeypatch):
     clocks.pass_s(3600, asleep=True)
     clocks.pass_s(1)
     assert clock.at(51.0) == 1_003_601 * 10**9
+
+
+def test_the_steady_clock_is_the_one_that_runs_on_in_a_suspend(monkeypatch):
+    """On Linux that is CLOCK_BOOTTIME; elsewhere CLOCK_MONOTONIC does, where there is one."""
+    clock = getattr(schedule.time, "CLOCK_BOOTTIME", getattr(schedule.time, "CLOCK_MONOTONIC", None))
+    monkeypatch.setattr(schedule.time, "clock_gettime_ns", {clock: 123}.get)
+    monkeypatch.setattr(schedule.time, "monotonic_ns", lambda: 123 if clock is None else 0)
+    assert schedule._steady_ns() == 123
