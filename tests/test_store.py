@@ -190,6 +190,18 @@ def test_an_unsound_file_is_refused_and_left_as_it_is(tmp_path, spoil, message):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("spoil", [newer, foreign])
+def test_a_file_of_others_is_not_even_opened(tmp_path, spoil):
+    """A newer or foreign file is known by its first bytes: SQLite, which would put files beside it, is not asked."""
+    path = tmp_path / "samples.db"
+    with SampleStore(path) as store:
+        store.append(sample("a", 0, 1))
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(mops.StoreError):
+        SampleStore(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["samples.db"]
+
+
 def test_a_folder_that_is_missing_is_named(tmp_path):
     """The error says which file, and what to do."""
     with pytest.raises(mops.StoreError, match="check that the folder exists"):
