@@ -96,7 +96,7 @@ def test_a_slow_job_delays_no_other(store):
     frame = sampler.watch(["slow", "quick"], progress=False, timeout_s=20)
     assert frame["polls"].tolist() == [1, 10]
     times = sampler.client.times["quick"]
-    assert times[-1] - times[0] == pytest.approx(9 * 0.05, abs=0.08)
+    assert times[-1] - times[0] == pytest.approx(9 * 0.05, abs=0.3)
 
 
 def test_a_broken_job_is_backed_off_and_disturbs_nobody(store):
