@@ -162,6 +162,7 @@ def test_samples_of_a_file_are_taken_once_also_where_they_are_compacted(store, m
     store.append_samples(samples.iloc[:2])
     store.compact()
     assert store.append_samples(samples) == 1
+    assert store.append_samples(samples.head(0)) == 0
     assert_frame_equal(store.read_samples(), samples)
 
 

@@ -311,7 +311,10 @@ class SampleStore:
             If it could not be written; then none of it was.
         """
         checked = schema.validate(samples)[list(schema.SAMPLE_DTYPES)].drop_duplicates(["job_id", "sampled_at"])
-        known = self.read_samples().set_index(["job_id", "sampled_at"]).index
+        if checked.empty:
+            return 0
+        stored = self.read_samples(checked["job_id"].unique(), since=checked["sampled_at"].min())
+        known = stored.set_index(["job_id", "sampled_at"]).index
         new = checked[~checked.set_index(["job_id", "sampled_at"]).index.isin(known)]
         if new["progress_percentage"].isna().any():
             raise SchemaError("column 'progress_percentage': expected numbers, got missing ones")
