@@ -22,6 +22,8 @@ _LAST_SHARES = (2, 4, 8, 16)
 ORIGINS = ((1, 2), (4, 5))
 #: Error of a forecast in logarithms: counts as at least this much; taken to be this much while none is known.
 ERROR_FLOOR, ERROR_UNKNOWN = 0.02, 0.3
+#: Errors are summed as integers of this many parts of one.
+_ERROR_UNIT = 2.0**32
 #: Two ticks are never closer than this [s], nor two polls in the mean.
 MIN_TICK_S, _MIN_POLL_S = 1e-6, 1e-3
 
@@ -145,36 +147,33 @@ class Trials:
     ----------
     events, origin
         The events, and where their forecasts were made.
-    tried
-        Whether the event proves a forecast.
-    tries
-        How many of the newer half do.
+    known
+        Whether the newer half proves any.
+    scale
+        What brings an error to the integer that is summed: 0 for an event that proves no forecast.
+    divisor
+        What brings such a sum to the mean error.
     """
 
     events: Events
     origin: Origin
-    tried: Bools
-    tries: Ints
+    known: Bools
+    scale: Floats
+    divisor: Floats
 
     @classmethod
     def of(cls, events: Events, origin: Origin, least: int = 1) -> Trials:
         """The forecasts of a window that exists from so many ticks on."""
         tried = origin.valid & (events.number[origin.at] >= least)
-        return cls(events, origin, tried, sum_recent(events, tried))
-
-    @property
-    def known(self) -> Bools:
-        """Whether there were any."""
-        return self.tries > 0
+        tries = sum_recent(events, tried)
+        scale: Floats = np.where(tried, _ERROR_UNIT, 0.0)
+        return cls(events, origin, tries > 0, scale, _ERROR_UNIT * np.maximum(tries, 1))
 
     def mean(self, error: Floats, *, unknown: float = 0.0) -> Floats:
         """Mean of these errors, one for each event that proves a forecast."""
         # Sums of integers: a float sum would depend on what was summed before it, hence on other jobs.
-        parts = np.where(self.tried, error, 0.0)
-        parts *= 2.0**32
-        total = sum_recent(self.events, np.rint(parts, out=parts).astype(np.int64))
-        mean = total / 2.0**32
-        mean /= np.maximum(self.tries, 1)
+        parts = error * self.scale
+        mean: Floats = sum_recent(self.events, np.rint(parts, out=parts).astype(np.int64)) / self.divisor
         if unknown:
             mean[~self.known] = unknown
         return mean
@@ -182,7 +181,10 @@ class Trials:
 
 def sum_recent(events: Events, values: Ints | Bools) -> Ints:
     """Sum over the newer half of the job's events: the newest ceil(m / 2) + 1 of the m + 1."""
-    return sum_newest(values, -(-events.number // 2) + 1)
+    sums = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=sums[1:])
+    recent: Ints = sums[1:] - sums[events.older]
+    return recent
 
 
 def sum_newest(values: Ints | Bools, count: Ints) -> Ints:

@@ -154,7 +154,12 @@ class Events:
     work: Ints
     tau: Floats
 
-    @property
+    @cached_property
+    def older(self) -> Ints:
+        """How many events stand before the newer half of the job's: before the newest ceil(m / 2) + 1 of m + 1 (e)."""
+        return np.arange(len(self.number)) - -(-self.number // 2)
+
+    @cached_property
     def first(self) -> Ints:
         """The job's first event, for each event (e)."""
         return np.arange(len(self.number)) - self.number
