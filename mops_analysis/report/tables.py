@@ -254,6 +254,8 @@ def unit_of(name: str, column: pd.Series[Any]) -> str:
     """
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return "time"
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return "true or false"
     if _is_text(column):
         return "text"
     return next((unit for ending, unit in _UNITS.items() if re.search(ending, name)), "")
@@ -268,6 +270,8 @@ _UNITS = {
     r"^change$": "ratio less 1",
     r"log_error$": "natural logarithm of a ratio",
     r"^samples$|^anomalies$|^jobs_before$": "count",
+    r"^days$": "days",
+    r"^(value|median|low|high)$": "that of the measure",
 }
 
 
