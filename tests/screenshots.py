@@ -63,7 +63,7 @@ def _take(browser: object, url: str, root: Path, *, theme: str, jobs: int) -> No
     panel.evaluate("node => node.scrollIntoView()")
     picture = Image.open(io.BytesIO(panel.locator(".widget-vbox").first.screenshot())).convert("RGB")
     path = FOLDER / f"dashboard-{theme}-{jobs}.png"
-    picture.quantize(256).save(path, optimize=True)
+    picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
     notebook.run("view.stop(); simulator.stop()")
     notebook.close()
     context.close()

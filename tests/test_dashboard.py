@@ -352,7 +352,7 @@ def view(store: SampleStore) -> Iterator[LiveView]:
         yield opened
 
 
-def until(is_so: Callable[[], object], timeout_s: float = 10.0) -> None:
+def until(is_so: Callable[[], object], timeout_s: float = 30.0) -> None:
     """Wait until something is so."""
     end = time.monotonic() + timeout_s
     while not is_so():

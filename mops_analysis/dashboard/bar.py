@@ -17,11 +17,11 @@ from mops_analysis.errors import ConfigurationError
 _MENUS = {
     "window": [("window 30 s", "30s"), ("window 2 min", "2min"), ("window 10 min", "10min")],
     "x": [("x: clock time", "clock"), ("x: elapsed", "elapsed"), ("x: share done", "share")],
-    "theme": [("theme: as the page", "auto"), ("theme: light", "light"), ("theme: dark", "dark")],
+    "theme": [("theme: auto", "auto"), ("light", "light"), ("dark", "dark")],
 }
 
 
-class ControlBar(widgets.HBox):  # type: ignore[misc]  # ipywidgets has no types
+class ControlBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """The status line, the buttons, and what the analyst has set.
 
     Attributes
@@ -44,20 +44,15 @@ class ControlBar(widgets.HBox):  # type: ignore[misc]  # ipywidgets has no types
     ) -> None:
         self.settings = settings
         self._on_change = on_change
-        self._status = widgets.HTML(layout=widgets.Layout(flex="1 1 0%", min_width="260px", margin="2px 12px"))
+        # On a line of its own: it changes every second, and nothing beside it must move.
+        self._status = widgets.HTML(layout=widgets.Layout(width="auto", min_height="20px", margin="0 2px"))
         self.menus = {name: self._menu(name, options) for name, options in _MENUS.items()}
         self.zone = self._zone_box()
-        super().__init__(
-            children=[
-                widgets.HTML("<b>MerchantOps jobs</b>"),
-                self._status,
-                *(_button(name, act) for name, act in buttons.items()),
-                *self.menus.values(),
-                self.zone,
-                *more,
-            ],
-            layout=widgets.Layout(flex_flow="row wrap", align_items="center"),
-        )
+        title = widgets.HTML("<b>MerchantOps jobs</b>", layout=widgets.Layout(flex="1 1 auto", margin="2px"))
+        acts = (_button(name, act) for name, act in buttons.items())
+        wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
+        row = widgets.HBox([title, *acts, *self.menus.values(), self.zone, *more], layout=wrap)
+        super().__init__(children=[row, self._status])
 
     @property
     def status(self) -> str:

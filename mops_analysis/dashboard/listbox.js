@@ -49,7 +49,7 @@ function render({ model, el }) {
     write(node, (isChosen ? "☑ " : "☐ ") + all[row][0], all[row][0].match(/^\S+/)?.[0]);
     node.style.cssText = `position:absolute;top:${row * ROW}px;left:0;right:0;height:${ROW}px;line-height:${ROW}px;` +
       "padding:0 4px;box-sizing:border-box;white-space:pre;overflow:hidden;cursor:default;" +
-      (isChosen ? "background:var(--jp-layout-color3,#ddd);" : "") +
+      (isChosen ? "background:color-mix(in srgb,var(--jp-brand-color1,#2652b7) 18%,transparent);" : "") +
       (row === active ? "outline:1px dotted var(--jp-ui-font-color1,currentColor);outline-offset:-2px" : "");
     return node;
   }

@@ -42,7 +42,7 @@ class SamplingPanel(widgets.HBox):  # type: ignore[misc]  # ipywidgets has no ty
         self._error = ""
         # Of several lines, as a pasted list has them; JupyterLab leaves its keys alone.
         box = widgets.Layout(width="330px", height="30px", margin="2px")
-        self.job_ids = widgets.Textarea(placeholder="job ids to sample: type, or paste a list", rows=1, layout=box)
+        self.job_ids = widgets.Textarea(placeholder="job ids: type or paste a list", rows=1, layout=box)
         auto = widgets.Layout(width="auto", margin="2px")
         self.file = widgets.FileUpload(description="ids from a file", accept=".txt,.csv,text/*", layout=auto)
         self.file.observe(lambda change: self._try(self._add_file) if change["new"] else None, "value")
