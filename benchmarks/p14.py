@@ -80,11 +80,14 @@ def refresh_ratio(many: int, few: int, per_job: int, rounds: int) -> float:
 
 
 def check(one: Follower, other: Follower, live: pd.DataFrame) -> None:
-    """Both know all live samples, and say of them what `summary` says."""
-    expected = mops.summary(live)
+    """Both know all live samples, and forecast what `summary` forecasts."""
+    # Not compared: counts of jobs that take their counting rule from the other jobs at hand. A follower takes jobs in
+    # a few at a time, so those are not the same.
+    columns = ["job_id", "status", "samples", "last_sampled_at", "remaining_s", "remaining_low_s", "remaining_high_s"]
+    expected = mops.summary(live)[columns]
     for follower in (one, other):
-        own = follower.summary[follower.summary["job_id"].isin(live["job_id"])]
-        pd.testing.assert_frame_equal(own.reset_index(drop=True), expected, check_exact=True)
+        own = follower.summary[follower.summary["job_id"].isin(live["job_id"])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own[columns], expected, check_exact=True)
 
 
 def measure(*, small: bool) -> list[Figure]:
