@@ -144,6 +144,17 @@ def test_a_permanent_fault_ends_its_job_only(store, kind):
     assert store.read_polls("bad")["http_status"].tolist() == [400]
 
 
+def test_jobs_that_are_gone_put_no_service_in_doubt(store):
+    """Sixteen jobs of which the service says that they are gone: the job after them is asked in its time."""
+    answer = ends_after(1)
+    sampler = make(
+        lambda job_id, n: answer(job_id, n) if job_id == "fine" else fault("not_found"), store, interval_s=0.5
+    )
+    began = time.monotonic()
+    sampler.watch([*(f"gone-{n}" for n in range(16)), "fine"], progress=False, timeout_s=20)
+    assert sampler.client.times["fine"][0] - began < 1.0
+
+
 def test_a_refused_credential_ends_all(store):
     """After a 401 no job is asked again: the credential is the same for all."""
     sampler = make(lambda job_id, n: fault("auth") if job_id == "a" else status(job_id), store)
