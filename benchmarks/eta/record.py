@@ -309,29 +309,38 @@ KINDS: dict[str, Work] = {
 # Polling
 
 
-def record(work: Iterator[Counts], rng: random.Random) -> list[tuple[int, int, int, int]] | None:
+def record(
+    work: Iterator[Counts],
+    rng: random.Random,
+    *,
+    interval: float | None = None,
+    polls: tuple[int, int] = (20, 600),
+    longest_s: float = LONGEST_S,
+) -> list[tuple[int, int, int, int]] | None:
     """Poll the counters while the work goes on; None if it takes too long to be worth its room."""
     latest: list[Counts] = [(0, 0, 0)]
     over = threading.Event()
 
     def run() -> None:
-        for counts in work:
-            latest[0] = counts
-            if time.monotonic() - start > LONGEST_S:
-                break
-        over.set()
+        try:
+            for counts in work:
+                latest[0] = counts
+                if time.monotonic() - start > longest_s:
+                    break
+        finally:
+            over.set()
 
     start = time.monotonic()
     worker = threading.Thread(target=run)
     rows: list[tuple[int, int, int, int]] = []
     worker.start()
-    interval = rng.choice([0.02, 0.04, 0.08, 0.15])
+    interval = interval or rng.choice([0.02, 0.04, 0.08, 0.15])
     while not over.wait(interval * rng.uniform(0.8, 1.2) * (rng.randint(2, 8) if rng.random() < 0.03 else 1)):
         if latest[0][1]:
             rows.append((round(1000 * (time.monotonic() - start)), *latest[0]))
     rows.append((round(1000 * (time.monotonic() - start)), *latest[0]))
     worker.join()
-    return rows if 20 <= len(rows) <= 600 and rows[-1][0] < 1000 * LONGEST_S else None
+    return rows if polls[0] <= len(rows) <= polls[1] and rows[-1][0] < 1000 * longest_s else None
 
 
 def main() -> None:

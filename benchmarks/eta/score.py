@@ -1,4 +1,7 @@
-"""Score `eta` beside five progress bars: `python benchmarks/eta/score.py [testing|fitting] [seed]`.
+"""Score `eta` beside five progress bars: `python benchmarks/eta/score.py [testing|fresh|fitting] [seed]`.
+
+Constants and weights were fitted to the fitting part alone. The fresh part was made and recorded after the forecast had
+been settled on the testing part, by other generators and of other kinds, to see what the figures are worth.
 
 "mops" knows nothing but the job itself, and "plain" is it without the learned correction; "labelled" may learn from the
 jobs of the same kind that had finished before.
@@ -23,16 +26,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import peers
+import record_fresh
 import stories
+import stories_fresh
 
 from mops_analysis.metrics import eta
 from mops_analysis.metrics.arrays import Arrays
 from mops_analysis.metrics.counting import includes_failed_so_far
 from mops_analysis.metrics.running import count_work
 
-TRACES = Path(__file__).with_name("traces.csv.gz")
-#: Kinds of recorded work in the fitting part; all others are in the testing part.
-FITTING_TRACES = ("compress", "parsing", "sql_inserts", "plots", "joins", "test_run")
+#: Recorded work: the part of the kinds that are not fitted to, by file.
+TRACES = {"testing": Path(__file__).with_name("traces.csv.gz"), "fresh": record_fresh.TRACES}
+#: Kinds of recorded work in the fitting part, again or not.
+FITTING_TRACES = ("compress", "parsing", "sql_inserts", "plots", "joins", "test_run", *record_fresh.FITTED)
+#: Kinds of made jobs.
+STORIES = {
+    "fitting": ((stories, stories.FITTING), (stories_fresh, stories_fresh.FITTED)),
+    "testing": ((stories, stories.TESTING),),
+    "fresh": ((stories_fresh, stories_fresh.HELD),),
+}
 #: A trace of seconds stands for a job of minutes.
 SLOWER = 60
 PEER_SPREAD = 1.6
@@ -40,8 +52,9 @@ LEVELS = (0.5, 0.8, 0.95)
 
 
 def traces(part: str) -> pd.DataFrame:
-    table = pd.read_csv(TRACES)
-    table = table[table["kind"].isin(FITTING_TRACES) == (part == "fitting")]
+    table = pd.concat([pd.read_csv(path).assign(part=held) for held, path in TRACES.items()])
+    is_fitted = table["kind"].str.removesuffix(" again").isin(FITTING_TRACES)
+    table = table[is_fitted if part == "fitting" else ~is_fitted & (table["part"] == part)].reset_index(drop=True)
     last = table["job"] != table["job"].shift(-1)
     # One job a day, so that those of a kind follow one another.
     days = table.groupby("job").ngroup()
@@ -65,9 +78,9 @@ def traces(part: str) -> pd.DataFrame:
 
 def corpus(part: str, *, seed: int = 0, jobs: int = 24) -> pd.DataFrame:
     """Samples of one part, sorted, with a column `kind`."""
-    kinds = stories.FITTING if part == "fitting" else stories.TESTING
-    made = stories.make(kinds, jobs=jobs, seed=seed + (1000 if part == "fitting" else 0))
-    frames = [made, traces(part)] if TRACES.exists() else [made]
+    seed += 1000 * (part == "fitting")
+    made = [source.make(kinds, jobs=jobs, seed=seed) for source, kinds in STORIES[part]]
+    frames = [*made, traces(part)]
     return pd.concat(frames).sort_values(["job_id", "sampled_at"], ignore_index=True)
 
 
@@ -186,14 +199,15 @@ def report(methods: dict[str, pd.DataFrame], coverage: dict[tuple[str, str], pd.
 
 
 def main() -> None:
-    part = sys.argv[1] if len(sys.argv) > 1 else "testing"
+    parts = sys.argv[1:2] or ["testing", "fresh"]
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    started = time.monotonic()
-    samples = corpus(part, seed=seed)
-    kinds, jobs = samples["kind"].nunique(), samples["job_id"].nunique()
-    print(f"{part} part, seed {seed}: {kinds} kinds, {jobs} jobs, {len(samples)} samples\n")
-    print(report(*score(samples)))
-    print(f"\n{time.monotonic() - started:.0f} s")
+    for part in parts:
+        started = time.monotonic()
+        samples = corpus(part, seed=seed)
+        kinds, jobs = samples["kind"].nunique(), samples["job_id"].nunique()
+        print(f"{part} part, seed {seed}: {kinds} kinds, {jobs} jobs, {len(samples)} samples\n")
+        print(report(*score(samples)))
+        print(f"\n{time.monotonic() - started:.0f} s\n")
 
 
 if __name__ == "__main__":
