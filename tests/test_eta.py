@@ -131,6 +131,13 @@ def test_growing_total_lengthens_the_forecast():
     assert growing > 1.5 * still
 
 
+def test_falling_total_shortens_the_forecast():
+    """An item a second, and for each item done another that is struck off: 60 left are 30 s."""
+    seconds = range(0, 30, 10)
+    samples = job(seconds, seconds, total=[100 - s for s in seconds], percentage=0)
+    assert remaining(samples, correction=False)[-1] == pytest.approx(30)
+
+
 def test_a_stall_delays_the_finish_and_widens_the_interval():
     """While the counter stands still the expected finish moves away, and the upper edge further."""
     answer = eta(job([0, 10, 20, 30, 40, 100, 200, 300], [0, 10, 20, 30, 40, 40, 40, 40]))

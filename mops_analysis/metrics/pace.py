@@ -49,6 +49,12 @@ class Pace:
     origins: tuple[Origin, ...]
     errors: tuple[Floats, ...]
 
+    @property
+    def newest_error(self) -> Floats:
+        """Signed error of the newest past forecast, made where half of the work was done; 0 where there is none."""
+        half = self.origins[0]
+        return np.where(half.valid, np.clip(half.missed(self.log_pace), -2, 2), 0.0)
+
 
 def find_pace(events: Events) -> Pace:
     """Mean log pace of the windows, weighted by (mean error of their forecasts so far + 0.02)^-4."""
@@ -241,8 +247,8 @@ class Estimate:
 def estimate_remaining(running: Running) -> Estimate:
     """B = max(e^lambda R (1 + growth) - regular min(age, gap), 0) + max(age - 2 gap, 0).
 
-    The work left at the present pace, more of it while the total grows; credit for the batch under way if batches are
-    regular; a stall is expected to last as long again as it already has.
+    The work left at the present pace, more of it while the total grows, R / (1 - growth) of it while the total falls;
+    credit for the batch under way if batches are regular; a stall is expected to last as long again as it already has.
     """
     events = find_events(running)
     pace = find_pace(events)
@@ -251,10 +257,11 @@ def estimate_remaining(running: Running) -> Estimate:
     seconds_per_item = np.exp(pace.log_pace)[newest]
     gap = seconds_per_item * advance
     age = running.t - events.tau[newest]
-    growth = np.clip(growth_of_total(running, 8), 0, 1)
+    growth = np.clip(growth_of_total(running, 8), -1, 1)
+    work_left = running.work_left * (1 + np.maximum(growth, 0)) / (1 - np.minimum(growth, 0))
     gap_variance = log_variance(events, np.diff(events.tau, prepend=0.0))
     credit = regularity(events, gap_variance)[newest] * np.minimum(age, gap)
-    left = np.maximum(seconds_per_item * running.work_left * (1 + growth) - credit, 0)
+    left = np.maximum(seconds_per_item * work_left - credit, 0)
     return Estimate(
         events=events,
         pace=pace,
