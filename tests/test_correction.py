@@ -95,6 +95,18 @@ def test_a_steady_job_keeps_its_estimate():
     assert (high > 0).all()
 
 
+def test_a_total_that_has_fallen_is_not_corrected():
+    """The training jobs have no such total, so the plain estimate stands; once it has grown again, it is corrected."""
+    seconds = np.arange(0, 60, 10)
+    done = seconds**2 // 50
+    for total, is_corrected in (([100, 100, 99, 98, 97, 96], False), ([100, 100, 99, 98, 97, 120], True)):
+        running = counted(job(seconds, done, total=total))
+        shift, low, high = correct(running, estimate_remaining(running))
+        assert (shift[-1] != 0) == is_corrected
+        assert low[-1] > 0
+        assert high[-1] > 0
+
+
 def test_a_trend_is_seen():
     """Each item takes longer than the one before, t ~ n^2: the correction halves the error of the plain estimate."""
     done = np.arange(0, 60)

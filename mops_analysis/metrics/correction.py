@@ -54,11 +54,13 @@ def correct(running: Running, estimate: Estimate, rows: Ints | None = None) -> t
 def _doubt(running: Running, estimate: Estimate, rows: Ints) -> Floats:
     """B / (b + 0.02), b the mean past error of lambda: a steady job keeps its estimate. 1 if its total ever changed.
 
-    The first two polls of a job are steady until the third says otherwise.
+    The first two polls of a job are steady until the third says otherwise. Where the total has fallen the estimate
+    stays as it is: the training jobs have no such total.
     """
     error = (estimate.errors[0][rows] + estimate.errors[1][rows]) / 2
     error[running.polls[rows] == 1] = 0.0
-    return np.where(running.changed[rows], 1.0, error / (error + ERROR_FLOOR))
+    doubt = np.where(running.changed[rows], 1.0, error / (error + ERROR_FLOOR))
+    return np.where(running.growth[rows] < 0, 0.0, doubt)
 
 
 @cache
@@ -112,9 +114,7 @@ def _past_inputs(estimate: Estimate, at: Ints) -> Inputs:
     for origin in estimate.pace.origins:
         trials, missed = Trials.of(events, origin), np.clip(origin.missed(estimate.pace.log_pace), -8, 8)
         inputs += [trials.mean(np.abs(missed), unknown=ERROR_UNKNOWN)[at], trials.mean(missed)[at]]
-    half = estimate.pace.origins[0]
-    newest = np.where(half.valid, np.clip(half.missed(estimate.pace.log_pace), -2, 2), 0.0)
-    return (*inputs, newest[at])
+    return (*inputs, estimate.pace.newest_error[at])
 
 
 def _pace_inputs(estimate: Estimate, at: Ints) -> Inputs:
