@@ -13,10 +13,10 @@ SECONDS = ["remaining_s", "remaining_low_s", "remaining_high_s"]
 HOUR = pd.Timedelta("1h")
 
 
-def slowing(name: str, start: pd.Timedelta, *, end: str = "completed") -> pd.DataFrame:
-    """A hundred items, each slower than the one before: a mean pace is always too hopeful."""
+def slowing(name: str, start: pd.Timedelta, *, end: str = "completed", bend: float = 2) -> pd.DataFrame:
+    """A hundred items, each slower than the one before, t ~ n^bend: a mean pace is always too hopeful."""
     seconds = np.arange(0, 1001, 10)
-    done = np.floor(100 * np.sqrt(seconds / 1000)).astype("int64")
+    done = np.floor(100 * (seconds / 1000) ** (1 / bend)).astype("int64")
     samples = job(seconds, done, status=["in_progress"] * 100 + [end], job_id=name)
     return samples.assign(sampled_at=samples["sampled_at"] + start)
 
@@ -48,7 +48,7 @@ def upper_offset(answer: np.ndarray) -> np.ndarray:
 
 def test_intervals_that_missed_are_widened():
     """The first job ran later than its interval in a quarter of the samples: the next one's reaches further up."""
-    samples = nightly(2)
+    samples = nightly(2, bend=4)
     first, second = (of(samples, name, correction=False)[1:100] for name in ("job-00", "job-01"))
     late = (first[:, 2] < 995 - np.arange(10, 1000, 10)).mean()
     ratio = upper_offset(second) / upper_offset(first)

@@ -56,6 +56,9 @@ class Job:
         return (np.arange(len(self.cost)) + 0.5) / len(self.cost)
 
 
+Mechanism = Callable[[Rng, Job], None]
+
+
 # Mechanisms: costs by place
 
 
@@ -338,17 +341,22 @@ def rows(jobs: int, seed: int) -> tuple[Floats, Floats, Floats]:
     return tuple(np.concatenate(values) for values in zip(*parts, strict=True))
 
 
-def rows_of(rng: Rng, running: Running, truth: Floats, most: int = ROWS_PER_JOB) -> tuple[Floats, Floats, Floats]:
-    """At most so many rows of each job, out of those that are scored."""
+def rows_of(rng: Rng, running: Running, truth: Floats) -> tuple[Floats, Floats, Floats]:
+    """Inputs, ln(truth over estimate) and weights at some rows of each job."""
     estimate = estimate_remaining(running)
+    rows = some_rows(rng, running, truth, ROWS_PER_JOB)
+    _, which, count = np.unique(running.head[rows], return_inverse=True, return_counts=True)
+    off = np.log((truth + estimate.delta) / (estimate.remaining + estimate.delta))[rows]
+    return (
+        features(running, estimate)[:, rows].T.astype(np.float32),
+        np.clip(off, -CLIP, CLIP).astype(np.float32),
+        (1 / count[which]).astype(np.float32),
+    )
+
+
+def some_rows(rng: Rng, running: Running, truth: Floats, most: int) -> np.ndarray:
+    """At most so many rows of each job, out of those that are scored."""
     may = np.flatnonzero((running.polls >= 2) & (running.u > 0) & running.known & (truth > 0))
     may = may[np.lexsort((rng.random(len(may)), running.head[may]))]
     job = running.head[may]
-    kept = may[np.arange(len(may)) - np.searchsorted(job, job) < most]
-    _, which, count = np.unique(running.head[kept], return_inverse=True, return_counts=True)
-    off = np.log((truth + estimate.delta) / (estimate.remaining + estimate.delta))
-    return (
-        features(running, estimate)[:, kept].T.astype(np.float32),
-        np.clip(off[kept], -CLIP, CLIP).astype(np.float32),
-        (1 / count[which]).astype(np.float32),
-    )
+    return may[np.arange(len(may)) - np.searchsorted(job, job) < most]

@@ -40,12 +40,12 @@ from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, 
 from mops_analysis.metrics.correction import correct
 from mops_analysis.metrics.counting import includes_failed_so_far
 from mops_analysis.metrics.history import Outlook, learn
-from mops_analysis.metrics.pace import ERROR_FLOOR, Estimate, estimate_remaining
+from mops_analysis.metrics.pace import ERROR_FLOOR, Estimate, estimate_remaining, log_pace_since
 from mops_analysis.metrics.running import Running, count_work
 
-#: The interval's offsets: softplus of a linear form in the seven inputs of `_offsets`.
-_LOW = (-1.0, 0.045, 0.411, 1.058, 0.302, -0.21, 0.4)
-_HIGH = (0.865, -0.019, 0.174, 0.423, 0.13, -0.531, 1.251)
+#: The interval's offsets: softplus of a linear form in the nine inputs of `_offsets`.
+_LOW = (-0.92, 0.01, 0.381, 1.183, 0.302, -0.209, 0.383, 0.234, 0.069)
+_HIGH = (1.129, -0.005, 0.266, 0.368, 0.173, -0.517, 1.028, -0.171, -0.149)
 _FITTED_INTERVAL = 0.8
 #: Other intervals scale them by their normal score to this power: surprises have longer tails than the normal law.
 _TAIL_POWER = 1.7
@@ -235,7 +235,8 @@ def _add_seconds(time_ns: Ints, seconds: Floats) -> pd.DatetimeIndex:
 def _offsets(running: Running, estimate: Estimate) -> tuple[Floats, Floats]:
     """How far the truth may lie below and above the estimate, in logarithms, for the fitted interval.
 
-    Both are softplus(a . x): the worse past forecasts were, the further the end, the fewer ticks, the wider.
+    Both are softplus(a . x): the worse past forecasts were, the further the end, the fewer ticks, the wider; and wider
+    on the side to which the pace has turned.
     """
     inputs = doubt_inputs(running, estimate)
     low, high = (
@@ -249,6 +250,7 @@ def doubt_inputs(running: Running, estimate: Estimate) -> tuple[Floats, ...]:
     """The x of `_offsets`; all without a unit."""
     ahead = estimate.remaining + estimate.delta
     ticks_left = running.work_left / np.maximum(estimate.mean_advance, 1e-9)
+    events, pace = estimate.events, estimate.pace
     return (
         np.ones(len(ahead)),
         np.log(ERROR_FLOOR + estimate.errors[0]),
@@ -257,6 +259,8 @@ def doubt_inputs(running: Running, estimate: Estimate) -> tuple[Floats, ...]:
         np.log(1.0 + estimate.ticks),
         np.minimum(np.log(1 + ticks_left), 9),
         running.changed.astype(np.float64),
+        np.clip(log_pace_since(events, events.first) - pace.log_pace, -4, 4)[events.newest],
+        pace.newest_error[events.newest],
     )
 
 
