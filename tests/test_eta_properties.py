@@ -175,7 +175,7 @@ def test_scaled_time(seed, factor):
     samples = likely_jobs(seed)
     ns = samples["sampled_at"].astype("int64").to_numpy()
     slower = samples.assign(sampled_at=pd.to_datetime(ns[0] + (ns - ns[0]) * factor, utc=True))
-    np.testing.assert_allclose(seconds(slower), seconds(samples) * factor, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(seconds(slower), seconds(samples) * factor, rtol=1e-6, atol=1e-6)
 
 
 @THOROUGH
