@@ -99,6 +99,11 @@ class Forecast:
         errors = np.array([[self.recent(each, m)[0] for each in off] for m in range(len(self.tau))])
         return pace, np.where(np.isnan(errors), 0.3, errors)
 
+    def newest_error(self, pace: list[float], m: int) -> float:
+        """How far the pace at half of the work was off, with its sign; 0 where there was none."""
+        at = self.origin(m, SHARES[0])
+        return 0.0 if at is None else min(max(pace[at] - self.pace(at, m), -2), 2)
+
     def regularity(self, m: int) -> float:
         """1 for ticks at equal distances, 0 where their logarithm spreads by 0.5 or more."""
         if m == 0:
@@ -126,7 +131,8 @@ class Forecast:
             advance = (self.work[m] - self.work[m - ticks]) / ticks
             gap, age = math.exp(pace[m]) * advance, self.t[i] - self.tau[m]
             credit = self.regularity(m) * min(age, gap)
-            work_left = self.left[i] * (1 + min(max(self.growth(i), 0), 1))
+            growth = min(self.growth(i), 1)
+            work_left = self.left[i] * (1 + growth) if growth > 0 else self.left[i] / (1 - growth)
             ahead = max(math.exp(pace[m]) * work_left - credit, 0) + max(age - 2 * gap, 0)
             delta = max(self.t[i] / i, 1e-3)
             doubt = [
@@ -137,6 +143,8 @@ class Forecast:
                 math.log(1 + m),
                 min(math.log(1 + self.left[i] / max(advance, 1e-9)), 9),
                 float(self.changed[i]),
+                min(max(self.pace(0, m) - pace[m], -4), 4),
+                self.newest_error(pace, m),
             ]
             low, high = (float(np.logaddexp(0, np.dot(weights, doubt))) for weights in (_LOW, _HIGH))
             slack = _HOLD * (ahead + delta) * (low + high)
