@@ -231,6 +231,9 @@ def test_the_settings_that_make_acknowledged_mean_on_the_disk(store):
     connection = store._file._connection
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    tables = dict(connection.execute("SELECT name, strict FROM pragma_table_list WHERE name NOT LIKE 'sqlite_%'"))
+    assert set(tables.values()) == {1}
     assert connection.execute("PRAGMA application_id").fetchone() == (0x6D6F7073,)
 
 
