@@ -102,6 +102,17 @@ def test_the_first_answer_opens_the_service_to_all():
     assert 2.99 < times[-1] <= 3.0
 
 
+def test_a_job_that_waited_goes_on_in_its_own_place():
+    """Where a job was held up before the first answer, its next polls lie where they would have been without that."""
+    jobs = [Watch(f"job-{i}", 0.001 * i) for i in range(100)]
+    queue = queue_of(*jobs)
+    ask(queue, 0.0, 8, 3.0)
+    assert queue.note_answer(0.3, 3.0, 0.3)
+    for number, job in enumerate(jobs[8:], 8):
+        assert 0.3 <= queue.due(job) <= 1.5
+        assert schedule.next_poll(job.due, queue.due(job) + 0.1, 3.0) == 0.001 * number + 3.0
+
+
 def test_jobs_without_an_answer_put_the_service_in_doubt_again():
     """No answer for twice the time of the last one: the next job waits. Before that time, or with one, none does."""
     queue = fresh(200, now=10.0)

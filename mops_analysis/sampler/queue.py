@@ -23,7 +23,9 @@ class Watch:
     Attributes
     ----------
     due
-        When to poll it next.
+        When to poll it next, on its grid.
+    held_until
+        Not polled before that, whatever the grid says.
     last_ns
         Time of its newest poll since the epoch [ns]; the next one must come after it.
     ahead_ns
@@ -34,6 +36,7 @@ class Watch:
     due: float
     last_ns: int = 0
     ahead_ns: int = 0
+    held_until: float = -math.inf
     outcome: str = "running"
     status: JobStatus | None = None
     polls: int = 0
@@ -75,12 +78,12 @@ class PollQueue:
     def push(self, watch: Watch) -> bool:
         """Take a job in; return whether it may have become the next one."""
         queue = self._failing if watch.fault else self._jobs
-        heapq.heappush(queue, (watch.due, next(self._tie), watch))
+        heapq.heappush(queue, (max(watch.due, watch.held_until), next(self._tie), watch))
         return queue[0][2] is watch
 
     def due(self, watch: Watch) -> float:
         """Return when this job will be polled, if no other one holds it up."""
-        return max(watch.due, self._failing_from if watch.fault else self._jobs_from)
+        return max(watch.due, watch.held_until, self._failing_from if watch.fault else self._jobs_from)
 
     def next_due(self) -> float:
         """Return when the next job is to be polled; infinity if there is none."""
@@ -110,7 +113,7 @@ class PollQueue:
         self._in_doubt_since = math.inf
         self._jobs_from = self._failing_from = -math.inf
         self._spread(self._failing, now, interval_s)
-        if held_s >= 0:  # over more time than they waited, lest they stay bunched; after a moment at once
+        if held_s >= 0:  # over more time than they waited; after a moment at once
             self._spread(self._jobs, now, min(interval_s, 4.0 * held_s))
         return True
 
@@ -131,7 +134,9 @@ class PollQueue:
     def _spread(self, queue: list[tuple[float, int, Watch]], now: float, within_s: float) -> None:
         waiting = sorted(entry for entry in queue if entry[0] <= now)
         times = schedule.first_polls(len(waiting), now, within_s, self.rng)
-        for (_, _, watch), due in zip(waiting, times, strict=True):
-            watch.due = due
-        queue[:] = [(watch.due, tie, watch) for _, tie, watch in queue]
+        for (_, _, watch), time in zip(waiting, times, strict=True):
+            watch.held_until = time
+            if watch.fault:  # it has no grid: chance moved it with each fault
+                watch.due = time
+        queue[:] = [(max(watch.due, watch.held_until), tie, watch) for _, tie, watch in queue]
         heapq.heapify(queue)
