@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import statistics
 import textwrap
 from collections.abc import Callable, Iterator
@@ -64,21 +64,39 @@ def chromium(program: str) -> Iterator[Any]:
 def show(
     server: tuple[str, Path], chromium: Any, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., lab.Notebook]]:
-    """A function that opens a notebook of these cells, or the file of this name; each is closed after the test."""
+    """A function that opens a notebook of these cells, or one of the project, its parameters set; closed at the end."""
+    with _opener(server, chromium, request.node.name) as open_notebook:
+        yield open_notebook
+
+
+@pytest.fixture(scope="class")
+def live(server: tuple[str, Path], chromium: Any) -> Iterator[lab.Notebook]:
+    """A notebook with a live view and a cell below it, for tests that leave it as they found it."""
+    with _opener(server, chromium, "live") as open_notebook:
+        notebook = open_notebook(LIVE.format(speed=10), SHOW, "1 + 1")
+        notebook.command("notebook:run-all-cells")
+        images(notebook).nth(5).wait_for(timeout=60_000)
+        yield notebook
+
+
+@contextlib.contextmanager
+def _opener(server: tuple[str, Path], chromium: Any, stem: str) -> Iterator[Callable[..., lab.Notebook]]:
     url, root = server
     context = chromium.new_context(
         viewport={"width": 1500, "height": 1200}, timezone_id="Europe/Berlin", locale="en-GB"
     )
     opened: list[lab.Notebook] = []
 
-    def open_notebook(*cells: str, copy_of: str | None = None, app: str = "lab") -> lab.Notebook:
-        name = f"{request.node.name}-{len(opened)}.ipynb"
+    def open_notebook(*cells: str, copy_of: str | None = None, setting: str = "", app: str = "lab") -> lab.Notebook:
+        name = f"{stem}-{len(opened)}.ipynb"
         if copy_of is not None:
-            shutil.copy(lab.NOTEBOOKS / copy_of, root / name)
+            document = nbformat.read(lab.NOTEBOOKS / copy_of, as_version=4)
+            parameters = next(cell for cell in document.cells if "parameters" in cell.metadata.get("tags", []))
+            parameters.source += "\n" + setting
         else:
             document = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in cells])
             document.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-            nbformat.write(document, root / name)
+        nbformat.write(document, root / name)
         notebook = lab.Notebook(context.new_page(), url, name, app=app)
         opened.append(notebook)
         notebook.open()
@@ -106,7 +124,7 @@ def wait_for_change(notebook: lab.Notebook, image: Any, before: list[int], timeo
 
 def test_the_quickstart(show: Callable[..., lab.Notebook]) -> None:
     """Run All: the jobs move within a minute, typing picks jobs, no cell is lost and nothing complains."""
-    notebook = show(copy_of="01-quickstart.ipynb")
+    notebook = show(copy_of="01-quickstart.ipynb", setting="first_look_s, live_s = 4, 8")
     cells = notebook.cells()
     notebook.page.get_by_role("menuitem", name="Run", exact=True).click()
     notebook.page.locator('[data-command="runmenu:run-all"]').click()
@@ -197,20 +215,66 @@ def test_notebook_7(show: Callable[..., lab.Notebook]) -> None:
     assert notebook.complaints == []
 
 
-def test_keys_on_buttons_and_menus(show: Callable[..., lab.Notebook]) -> None:
-    """Letters that cut, delete or insert cells elsewhere do nothing on a button, chip or menu of the panel."""
-    notebook = show(LIVE.format(speed=20), SHOW, "1 + 1")
-    notebook.command("notebook:run-all-cells")
-    images(notebook).first.wait_for(timeout=60_000)
-    notebook.page.evaluate("() => { jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
-    panel = notebook.page.locator(".mops-view")
-    for place in ("button:has-text('● Live')", ".mops-chip >> nth=0", "button:has-text('none')", "select >> nth=0"):
-        control = panel.locator(place)
-        control.focus()
-        for key in "xddab":
-            control.press(key)
-        assert control.evaluate("node => node === document.activeElement"), place
-        assert notebook.cells() == 3, place
+class TestOneLiveView:
+    """What is tried on one live view in turn; each test leaves it as it was."""
+
+    def test_keys_on_buttons_and_menus(self, live: lab.Notebook) -> None:
+        """Letters that cut, delete or insert cells elsewhere do nothing on a button, chip or menu of the panel."""
+        live.page.evaluate("() => { jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
+        panel = live.page.locator(".mops-view")
+        for place in ("button:has-text('● Live')", ".mops-chip >> nth=0", "button:has-text('none')", "select >> nth=0"):
+            control = panel.locator(place)
+            control.focus()
+            for key in "xddab":
+                control.press(key)
+            assert control.evaluate("node => node === document.activeElement"), place
+            assert live.cells() == 3, place
+
+    def test_a_change_of_theme(self, live: lab.Notebook) -> None:
+        """When JupyterLab turns dark, the charts follow, and the panel's text stands out from its ground; and back."""
+        live.page.wait_for_function(_CORNERS_ARE, arg="light", timeout=30_000)
+        live.command("apputils:change-theme", theme="JupyterLab Dark")
+        live.page.wait_for_function(_CORNERS_ARE, arg="dark", timeout=30_000)
+        note = live.page.locator(".mops-note").first
+        colour = note.evaluate("node => getComputedStyle(node).color.match(/[0-9.]+/g).slice(0, 3).map(Number)")
+        assert min(colour) > 0x80
+        live.command("apputils:change-theme", theme="JupyterLab Light")
+        live.page.wait_for_function(_CORNERS_ARE, arg="light", timeout=30_000)
+        assert live.complaints == []
+
+    def test_exporting_from_the_panel(self, live: lab.Notebook, server: tuple[str, Path]) -> None:
+        """The file is there, its link gives the browser the same bytes, and Markdown stands in a box to copy from."""
+        panel = live.page.locator(".jp-OutputArea")
+        panel.get_by_role("button", name="Export", exact=True).click()
+        link = panel.locator("a[download$='.png']")
+        link.wait_for(timeout=30_000)
+        with live.page.expect_download() as download:
+            link.click()
+        file = server[1] / str(link.get_attribute("download"))
+        assert Path(download.value.path()).read_bytes() == file.read_bytes()
+        assert file.read_bytes().startswith(b"\x89PNG")
+        panel.locator("select").filter(has_text="Markdown to copy").select_option(label="Markdown to copy")
+        panel.get_by_role("button", name="Export", exact=True).click()
+        text = panel.locator("textarea")
+        text.wait_for(timeout=30_000)
+        assert "clean-import-1" in text.input_value()
+        assert live.complaints == []
+
+
+# Whether the corners of all live charts are light, or dark.
+_CORNERS_ARE = """async theme => {
+    const images = [...document.querySelectorAll(".jp-OutputArea .widget-html figure img")];
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = 1;
+    const context = canvas.getContext("2d");
+    for (const image of images) {
+        await image.decode().catch(() => {});
+        context.drawImage(image, 0, 0);
+        const corner = [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+        if (theme === "dark" ? Math.max(...corner) > 0x40 : Math.min(...corner) < 0xc0) return false;
+    }
+    return images.length === 6;
+}"""
 
 
 def test_reload_rerun_stop_and_restart(show: Callable[..., lab.Notebook]) -> None:
@@ -306,60 +370,6 @@ _KEY_TO_COUNT = """async ([selector, text, expected]) => {
     await new Promise(requestAnimationFrame);
     return performance.now() - begun;
 }"""
-
-
-def test_a_change_of_theme(show: Callable[..., lab.Notebook]) -> None:
-    """When JupyterLab turns dark, the charts follow, and the panel's own text stands out from its ground; and back."""
-    notebook = show(LIVE.format(speed=60), SHOW)
-    notebook.command("notebook:run-all-cells")
-    images(notebook).nth(5).wait_for(timeout=60_000)
-    notebook.page.wait_for_function(_CORNERS_ARE, arg="light", timeout=30_000)
-    notebook.command("apputils:change-theme", theme="JupyterLab Dark")
-    notebook.page.wait_for_function(_CORNERS_ARE, arg="dark", timeout=30_000)
-    note = notebook.page.locator(".mops-note").first
-    colour = note.evaluate("node => getComputedStyle(node).color.match(/[0-9.]+/g).slice(0, 3).map(Number)")
-    assert min(colour) > 0x80
-    notebook.command("apputils:change-theme", theme="JupyterLab Light")
-    notebook.page.wait_for_function(_CORNERS_ARE, arg="light", timeout=30_000)
-    assert notebook.complaints == []
-
-
-# Whether the corners of all live charts are light, or dark.
-_CORNERS_ARE = """async theme => {
-    const images = [...document.querySelectorAll(".jp-OutputArea .widget-html figure img")];
-    const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = 1;
-    const context = canvas.getContext("2d");
-    for (const image of images) {
-        await image.decode().catch(() => {});
-        context.drawImage(image, 0, 0);
-        const corner = [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
-        if (theme === "dark" ? Math.max(...corner) > 0x40 : Math.min(...corner) < 0xc0) return false;
-    }
-    return images.length === 6;
-}"""
-
-
-def test_exporting_from_the_panel(show: Callable[..., lab.Notebook], server: tuple[str, Path]) -> None:
-    """The file is there, its link gives the browser the same bytes, and Markdown stands in a box to copy from."""
-    notebook = show(LIVE.format(speed=30), SHOW)
-    notebook.command("notebook:run-all-cells")
-    images(notebook).nth(5).wait_for(timeout=60_000)
-    panel = notebook.page.locator(".jp-OutputArea")
-    panel.get_by_role("button", name="Export", exact=True).click()
-    link = panel.locator("a[download$='.png']")
-    link.wait_for(timeout=30_000)
-    with notebook.page.expect_download() as download:
-        link.click()
-    file = server[1] / str(link.get_attribute("download"))
-    assert Path(download.value.path()).read_bytes() == file.read_bytes()
-    assert file.read_bytes().startswith(b"\x89PNG")
-    panel.locator("select").filter(has_text="Markdown to copy").select_option(label="Markdown to copy")
-    panel.get_by_role("button", name="Export", exact=True).click()
-    text = panel.locator("textarea")
-    text.wait_for(timeout=30_000)
-    assert "clean-import-1" in text.input_value()
-    assert notebook.complaints == []
 
 
 def test_the_page_of_voila(chromium: Any, tmp_path: Path, make_samples: Callable[..., Any]) -> None:
