@@ -118,3 +118,24 @@ def test_a_present_without_a_zone(make_samples: Make) -> None:
     """It is refused with the cure."""
     with pytest.raises(SchemaError, match=r"now: expected a time with a zone"):
         fleet(make_samples([0, 10]), now="2026-11-18T14:00")
+
+
+def test_windows_in_seconds(make_samples: Make) -> None:
+    """A number of seconds is as good as an offset string, and what is neither is refused by its name."""
+    samples = make_samples([0, 100, 200], failed=[0, 50, 56], total=1000, times=[0, 3600, 7200])
+    in_words = fleet(samples, window="10min", failure_window="30min")
+    pd.testing.assert_frame_equal(fleet(samples, window=600, failure_window=1800), in_words)
+    pd.testing.assert_frame_equal(fleet(samples, window=600, failure_window=1800.0, summary=summary(samples)), in_words)
+    with pytest.raises(SchemaError, match="failure_window: expected seconds or a duration"):
+        fleet(samples, failure_window="bananas")
+
+
+def test_jobs_seen_within_a_window_in_seconds(make_samples: Make) -> None:
+    """An ended job that was last seen ten minutes before the newest sample counts in a window of 1800 s."""
+    samples = pd.concat(
+        [
+            make_samples([0, 100], job_id="ended", failed=[0, 10], status=["in_progress", "failed"], times=[0, 600]),
+            make_samples([0, 0], job_id="waits", status="pending", times=[0, 1200]),
+        ]
+    )
+    assert row(samples, failure_window=1800, processed_includes_failed=True)["failure_rate"] == pytest.approx(0.1)

@@ -26,7 +26,7 @@ def fleet(
     processed_includes_failed: IncludesFailed = "auto",
     summary: pd.DataFrame | None = None,
     window: float | str | pd.Timedelta = "2min",
-    failure_window: str = "30min",
+    failure_window: float | str | pd.Timedelta = "30min",
     now: datetime | str | None = None,
     tz: str | tzinfo = "UTC",
 ) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def fleet(
     window
         Width of the trailing throughput window, see `throughput`.
     failure_window
-        Only what finished within so long before `now` counts for the failure rate.
+        Only what finished within so long before `now` counts for the failure rate; seconds or an offset string.
     now
         The present, with a zone. None: the newest sample.
     tz
@@ -104,9 +104,9 @@ def is_running(jobs: pd.DataFrame) -> pd.Series[bool]:
     return jobs["status"] == schema.RUNNING_STATUS
 
 
-def is_recent(jobs: pd.DataFrame, now: pd.Timestamp, failure_window: str) -> pd.Series[bool]:
+def is_recent(jobs: pd.DataFrame, now: pd.Timestamp, failure_window: float | str | pd.Timedelta) -> pd.Series[bool]:
     """Which jobs of a summary were seen within the failure window."""
-    return jobs["last_sampled_at"] > now - pd.Timedelta(failure_window)
+    return jobs["last_sampled_at"] > now - pd.Timedelta(nanoseconds(failure_window, "failure_window"), unit="ns")
 
 
 def newest_rates(
@@ -114,7 +114,7 @@ def newest_rates(
     *,
     processed_includes_failed: IncludesFailed = "auto",
     window: float | str | pd.Timedelta = "2min",
-    failure_window: str = "30min",
+    failure_window: float | str | pd.Timedelta = "30min",
 ) -> pd.DataFrame:
     """What `together` needs of each job beside its summary; changes only with the job's own samples.
 
@@ -146,7 +146,7 @@ def together(
     rates: pd.DataFrame,
     now: pd.Timestamp,
     *,
-    failure_window: str = "30min",
+    failure_window: float | str | pd.Timedelta = "30min",
     tz: str | tzinfo = "UTC",
 ) -> pd.DataFrame:
     """The row of `fleet`, from the summary of all jobs and the newest rates of those that run or were seen lately."""
