@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from test_eta import job
 
+from mops_analysis.errors import SchemaError
 from mops_analysis.metrics import backtest_summary, eta, eta_backtest
 
 
@@ -62,6 +63,22 @@ def test_ours_is_what_eta_said():
     for name in ("remaining_s", "remaining_low_s", "remaining_high_s"):
         assert half_way[name] == row[name]
     assert half_way["covered"]
+
+
+def test_a_forecast_at_hand_is_taken():
+    """The record of a given forecast is that of the same forecast computed here, whatever the order of the rows."""
+    samples = pd.concat([STEADY, STEADY.assign(job_id="job-2")]).sample(frac=1, random_state=1)
+    expected = eta_backtest(samples, interval=0.5)
+    given = eta_backtest(samples, interval=0.5, forecast=eta(samples, interval=0.5))
+    pd.testing.assert_frame_equal(given, expected, check_exact=True)
+    doubled = eta_backtest(samples, forecast=eta(samples).assign(remaining_s=7.0))
+    assert (doubled.loc[doubled["method"] == "mops", "remaining_s"] == 7).all()
+
+
+def test_a_forecast_of_other_samples_is_refused():
+    """One row for each of the samples, or an error that says so."""
+    with pytest.raises(SchemaError, match=r"what eta\(samples\) returned"):
+        eta_backtest(STEADY, forecast=eta(STEADY.head(3)))
 
 
 def test_the_usual_formulas():

@@ -8,7 +8,7 @@ import pytest
 
 from mops_analysis.errors import SchemaError
 from mops_analysis.metrics import eta
-from mops_analysis.metrics.eta import _hold
+from mops_analysis.metrics.eta import _hold, fan
 from mops_analysis.metrics.history import Outlook
 
 START = pd.Timestamp("2026-11-18T14:00:00Z")
@@ -261,3 +261,14 @@ def test_rule_out_of_range():
     """The counting rule is one of three."""
     with pytest.raises(SchemaError, match="processed_includes_failed"):
         eta(job([0], [0]), processed_includes_failed="perhaps")
+
+
+def test_a_fan_is_the_forecast_of_each_interval():
+    """Several intervals at once say what each says alone, with labels too."""
+    samples = pd.concat(
+        [job(range(0, 80, 4), range(0, 40, 2)), job(range(100, 200, 5), range(0, 60, 3), job_id="job-2")],
+        ignore_index=True,
+    )
+    for frame in (samples, samples.assign(label="import")):
+        for interval, forecast in zip((0.5, 0.95), fan(frame, (0.5, 0.95)), strict=True):
+            pd.testing.assert_frame_equal(forecast, eta(frame, interval=interval), check_exact=True)

@@ -22,7 +22,7 @@ import pandas as pd
 
 from mops_analysis.metrics.arrays import Arrays, Floats, IncludesFailed, Ints
 from mops_analysis.metrics.counting import includes_failed_so_far
-from mops_analysis.metrics.eta import remaining_seconds
+from mops_analysis.metrics.eta import forecast_of, remaining_seconds
 from mops_analysis.metrics.running import Running, count_work, finish_ns, finished_rows
 
 _SHARES_DONE = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -31,7 +31,11 @@ _WINDOW_STEPS = 10
 
 
 def eta_backtest(
-    samples: pd.DataFrame, *, interval: float = 0.8, processed_includes_failed: IncludesFailed = "auto"
+    samples: pd.DataFrame,
+    *,
+    interval: float = 0.8,
+    processed_includes_failed: IncludesFailed = "auto",
+    forecast: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """How right `eta` and three usual formulas were about each finished job, when so much of it was done.
 
@@ -43,6 +47,8 @@ def eta_backtest(
         Share of cases in which the truth was to lie between low and high, more than 0 and less than 1.
     processed_includes_failed
         As in `eta`.
+    forecast
+        What `eta` returned for the samples with these options, where it is at hand already.
 
     Returns
     -------
@@ -55,7 +61,7 @@ def eta_backtest(
     Raises
     ------
     SchemaError
-        As `eta`.
+        As `eta`, or if `forecast` is none of these samples.
 
     Notes
     -----
@@ -85,7 +91,11 @@ def eta_backtest(
     job = np.array([moment[0] for moment in moments], dtype=np.int64)
     share = np.array([moment[1] for moment in moments], dtype=np.float64)
     at = np.array([moment[2] for moment in moments], dtype=np.int64)
-    ours = remaining_seconds(arrays, interval, processed_includes_failed)[:, running.row[at]]
+    if forecast is None:
+        ours = remaining_seconds(arrays, interval, processed_includes_failed)[:, running.row[at]]
+    else:
+        rows = arrays.caller(running.row[at])
+        ours = forecast_of(arrays, forecast).iloc[rows, :3].to_numpy(dtype=np.float64).T
     unknown = np.full(len(at), np.nan)
     forecasts = {"mops": ours} | {
         method: np.array([formula(running)[at], unknown, unknown]) for method, formula in FORMULAS.items()

@@ -25,7 +25,7 @@ The steps, each one function:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from statistics import NormalDist
@@ -125,12 +125,11 @@ def eta(
     [nan, 30.0, 20.0]
     """
     arrays = Arrays.of(samples)
-    remaining = remaining_seconds(arrays, interval, processed_includes_failed, correction, known)
-    times = [_add_seconds(arrays.time_ns, seconds) for seconds in remaining]
-    return arrays.frame(dict(zip(_COLUMNS, [*remaining, *times], strict=True)))
+    return _frame(arrays, remaining_seconds(arrays, interval, processed_includes_failed, correction, known))
 
 
-_COLUMNS = ("remaining_s", "remaining_low_s", "remaining_high_s", "eta", "eta_low", "eta_high")
+#: What `eta` returns beside the key: three durations and three times.
+COLUMNS = ("remaining_s", "remaining_low_s", "remaining_high_s", "eta", "eta_low", "eta_high")
 
 
 def remaining_seconds(
@@ -141,7 +140,30 @@ def remaining_seconds(
     known: pd.DataFrame | None = None,
 ) -> Floats:
     """Median, low and high of the remaining seconds (3 x n), in the sorted order of `arrays`."""
-    width = _relative_width(interval)
+    (seconds,) = _fan_seconds(arrays, (interval,), processed_includes_failed, correction, known)
+    return seconds
+
+
+def fan(samples: pd.DataFrame, intervals: Sequence[float]) -> list[pd.DataFrame]:
+    """Return what `eta` says for each of the intervals, with most of the work done once."""
+    arrays = Arrays.of(samples)
+    return [_frame(arrays, remaining) for remaining in _fan_seconds(arrays, intervals, "auto", True, None)]
+
+
+def _frame(arrays: Arrays, remaining: Floats) -> pd.DataFrame:
+    times = [_add_seconds(arrays.time_ns, seconds) for seconds in remaining]
+    return arrays.frame(dict(zip(COLUMNS, [*remaining, *times], strict=True)))
+
+
+def _fan_seconds(
+    arrays: Arrays,
+    intervals: Sequence[float],
+    processed_includes_failed: IncludesFailed,
+    correction: bool,
+    known: pd.DataFrame | None,
+) -> list[Floats]:
+    """The remaining seconds (3 x n) for each interval."""
+    widths = [_relative_width(interval) for interval in intervals]
     said = _Said.of(arrays, known)
     row, moved = arrays.only(_to_compute(arrays, said))
     is_new = np.arange(len(arrays.time_ns)) >= np.repeat(arrays.first + said.rows, np.diff(arrays.edges))
@@ -150,12 +172,21 @@ def remaining_seconds(
         _outlook(block, rows.start, processed_includes_failed, correction, is_new[row[rows]] | learns)
         for rows, _, block in moved.blocks()
     )
-    seconds = said.seconds.copy()
+    fan = [said.seconds.copy() for _ in widths]
     for outlook in [learn(moved, _joined(outlooks))] if learns else outlooks:
         at = row[outlook.row]
-        forecast = _forecast(_as_said(outlook, said.seconds[0, at], ~is_new[at]), width)
-        seconds[:, at] = np.where(is_new[at], forecast, said.seconds[:, at])
-    return seconds
+        news = _as_said(outlook, said.seconds[0, at], ~is_new[at])
+        median = _hold(news)
+        for seconds, width in zip(fan, widths, strict=True):
+            seconds[:, at] = np.where(is_new[at], _forecast(news, median, width), said.seconds[:, at])
+    return fan
+
+
+def forecast_of(arrays: Arrays, forecast: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of a forecast at hand; refuse one of other samples."""
+    if not forecast.index.equals(arrays.samples.index) or not set(COLUMNS) <= set(forecast):
+        raise SchemaError("forecast: expected what eta(samples) returned, one row for each of the samples")
+    return forecast[list(COLUMNS)]
 
 
 @dataclass(frozen=True)
@@ -179,13 +210,13 @@ class _Said:
         said = cls(np.zeros(len(arrays.job_ids), dtype=np.int64), np.full((3, len(arrays.time_ns)), np.nan))
         if known is None:
             return said
-        if missing := [name for name in ("job_id", "sampled_at", *_COLUMNS[:3]) if name not in known]:
+        if missing := [name for name in ("job_id", "sampled_at", *COLUMNS[:3]) if name not in known]:
             raise SchemaError(
                 f"known: expected what eta() returned for fewer samples; column {missing[0]!r} is missing"
             )
         if not schema.is_ordered(known):
             known = known.sort_values(["job_id", "sampled_at"], kind="stable")
-        seconds = known[list(_COLUMNS[:3])].to_numpy(dtype=np.float64).T
+        seconds = known[list(COLUMNS[:3])].to_numpy(dtype=np.float64).T
         time_ns = pd.DatetimeIndex(known["sampled_at"]).as_unit("ns").asi8
         starts = schema.changes(known["job_id"].array)
         jobs = pd.Index(arrays.job_ids).get_indexer(pd.Index(known["job_id"].iloc[starts], dtype=object))
@@ -301,9 +332,8 @@ def _as_said(outlook: Outlook, median: Floats, is_known: Bools) -> Outlook:
     )
 
 
-def _forecast(outlook: Outlook, width: float) -> Floats:
+def _forecast(outlook: Outlook, median: Floats, width: float) -> Floats:
     """Median, low and high of the remaining seconds (3 x r); NaN where nothing can be said."""
-    median = _hold(outlook)
     ahead, delta = median + outlook.delta, outlook.delta
     lowest = ahead * np.exp(np.maximum(-width * outlook.low, -_MAX_OFFSET)) - delta
     highest = ahead * np.exp(np.minimum(width * outlook.high, _MAX_OFFSET)) - delta

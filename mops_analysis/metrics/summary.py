@@ -14,14 +14,13 @@ from mops_analysis.errors import SchemaError
 from mops_analysis.metrics.anomalies import find_events
 from mops_analysis.metrics.arrays import NS, Arrays, Bools, Floats, IncludesFailed, Ints, Trail
 from mops_analysis.metrics.counting import finished_as_served, includes_failed, work
-from mops_analysis.metrics.eta import eta
+from mops_analysis.metrics.eta import COLUMNS, eta, forecast_of
 from mops_analysis.metrics.failures import wilson
 from mops_analysis.metrics.throughput import IDLE_STATUSES, RateClock
 
 _WINDOW = 120 * NS  # the default of `throughput` and `anomalies`
 _CONFIDENCE = 0.95  # the default of `failure_rate`
 _NAT = np.iinfo(np.int64).min
-_FORECAST = ["remaining_s", "remaining_low_s", "remaining_high_s", "eta", "eta_low", "eta_high"]
 
 
 def summary(
@@ -162,13 +161,11 @@ def _forecast(
 ) -> pd.DataFrame:
     """The forecast at each last sample; a job that has ended has none, and costs nothing if none learns from it."""
     if known is not None:
-        if not known.index.equals(arrays.samples.index) or not set(_FORECAST) <= set(known):
-            raise SchemaError("forecast: expected what eta(samples) returned, one row for each of the samples")
-        return known[_FORECAST].iloc[arrays.caller(arrays.last)].reset_index(drop=True)
+        return forecast_of(arrays, known).iloc[arrays.caller(arrays.last)].reset_index(drop=True)
     row, learning = arrays.only(~is_terminal | _is_lesson(arrays, is_terminal))
     forecast = eta(arrays.samples.iloc[arrays.caller(row)], processed_includes_failed=processed_includes_failed)
     job = arrays.job[row[learning.last]]
-    return forecast[_FORECAST].iloc[learning.last].set_axis(job).reindex(np.arange(len(is_terminal)))
+    return forecast[list(COLUMNS)].iloc[learning.last].set_axis(job).reindex(np.arange(len(is_terminal)))
 
 
 def _is_lesson(arrays: Arrays, is_terminal: Bools) -> Bools:

@@ -11,8 +11,9 @@ import pandas as pd
 
 from mops_analysis import metrics
 from mops_analysis.charts import clock
+from mops_analysis.metrics.eta import fan
 
-#: The intervals of a forecast's fan.
+#: The intervals of a forecast's fan; the middle one is that of the summary and of the record.
 INTERVALS = (0.5, 0.8, 0.95)
 _FAILURE_WINDOWS = ("2min", "5min", "10min", "30min", "1h")
 _FAILURE_ITEMS = 200  # fewer in a window, and its interval says nothing
@@ -82,16 +83,17 @@ def measure(
     """Measure validated samples, of which the rows in `chosen` are reported on."""
     anomalies = metrics.anomalies(everything)
     times = clock.days_of(everything["sampled_at"][chosen])
+    forecasts = fan(everything, INTERVALS)
     return Measures(
         everything=everything,
         samples=everything[chosen],
-        summary=metrics.summary(everything),
+        summary=metrics.summary(everything, forecast=forecasts[1]),
         counting=metrics.counting(everything),
         anomalies=anomalies[anomalies["job_id"].isin(everything["job_id"][chosen])],
-        forecasts=[metrics.eta(everything, interval=interval)[chosen] for interval in INTERVALS],
+        forecasts=[forecast[chosen] for forecast in forecasts],
         throughput=metrics.throughput(everything, window=window)[chosen],
         failure_rate=metrics.failure_rate(everything)[chosen],
-        backtest=metrics.eta_backtest(everything),
+        backtest=metrics.eta_backtest(everything, forecast=forecasts[1]),
         polls=polls,
         window=window,
         zone=zone,
