@@ -453,9 +453,17 @@ def changes(words: ExtensionArray) -> npt.NDArray[np.int64]:
     """Positions at which the word is another than the one before; the first is one."""
     import numpy as np
 
-    differs = np.ones(len(words), dtype=bool)
-    differs[1:] = words[1:] != words[:-1]
-    return np.flatnonzero(differs)
+    found = [np.zeros(min(len(words), 1), dtype=np.int64)]
+    for start in range(1, len(words), _BLOCK):
+        here = words[start : start + _BLOCK]
+        before = words[start - 1 : start - 1 + len(here)]
+        # Words change seldom, and whether any does is known in a third of the time.
+        if not here.equals(before):  # type: ignore[attr-defined]  # pandas has it, its stubs do not
+            found.append(start + np.flatnonzero(np.asarray(here != before, dtype=bool)))
+    return np.concatenate(found)
+
+
+_BLOCK = 65_536
 
 
 def is_ordered(samples: pd.DataFrame) -> bool:

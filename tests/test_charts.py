@@ -816,6 +816,30 @@ def test_the_median_of_many_is_that_of_all():
     misleading = np.where(np.arange(300_000) % 30 == 0, 0.0, rng.random(300_000))
     for values in (rng.integers(0, 10**12, 300_001), rng.normal(size=400_000), np.full(200_000, 3), misleading):
         assert lines.median(values) == np.median(values)
+    values = np.where(rng.random(300_000) < 0.4, np.nan, misleading)
+    assert lines.median(values) == np.nanmedian(values)
+
+
+def test_the_gaps_of_many_times_are_those_of_all():
+    """They are found from some steps where the median leaves no doubt, else from all; a step of nothing is no step."""
+    rng = np.random.default_rng(1)
+    even = rng.integers(4, 7, 150_000)
+    even[[0, 65_535, 65_536, 149_999]] = 100
+    halves = np.where(np.arange(150_000) % 2, 1, 3)
+    misleading = np.where(np.arange(150_000) % 15 == 0, 1, 3)
+    for steps in (even, halves, misleading, rng.integers(0, 3, 150_000), rng.exponential(9, 150_000).astype(int)):
+        expected = np.flatnonzero(steps > 2.5 * np.median(steps[steps > 0]))
+        assert lines.gap_starts(np.append(0, steps.cumsum())).tolist() == expected.tolist()
+
+
+def test_words_change_wherever_they_do():
+    """Also between the stretches that are compared at once; the first word is a change, of none there is none."""
+    words = np.repeat("in_progress", 200_000).astype(object)
+    words[[5, 65_536, 65_537, 131_073]] = "pending"
+    found = schema.changes(pd.array(words, dtype="string"))
+    assert found.tolist() == [0, 5, 6, 65_536, 65_538, 131_073, 131_074]
+    assert schema.changes(pd.array([], dtype="string")).tolist() == []
+    assert schema.changes(pd.array(["a"], dtype="string")).tolist() == [0]
 
 
 def test_a_band_keeps_its_outermost_points():

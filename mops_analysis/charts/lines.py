@@ -113,23 +113,43 @@ def gap_starts(times: Numbers) -> Ints:
     >>> gap_starts(np.array([0.0, 1.0, 2.0, 9.0, 10.0])).tolist()
     [2]
     """
+    if times.size > _MANY and (gaps := _clear_gaps(times)) is not None:
+        return gaps
     steps = np.diff(times)
-    moved = steps if steps.size and steps.min() > 0 else steps[steps > 0]
-    if not moved.size:
-        return _NO_BREAKS
-    low, high = _bracket(moved)
-    below = np.count_nonzero(moved < low), moved.size - np.count_nonzero(moved <= high)
-    gaps = np.flatnonzero(steps > GAP_STEPS * low)
-    # Where all of them are gaps for any median between the two, the median itself is not needed.
-    if max(below) < moved.size // 2 and (steps[gaps] > GAP_STEPS * high).all():
-        return gaps.astype(np.int64)
-    return np.flatnonzero(steps > GAP_STEPS * median(moved)).astype(np.int64)
+    moved = steps[steps > 0]
+    return np.flatnonzero(steps > GAP_STEPS * median(moved)).astype(np.int64) if moved.size else _NO_BREAKS
 
 
-def _bracket(values: Numbers) -> tuple[float, float]:
-    """Two values with the median between them, to judge from some 10,000."""
-    low, high = np.quantile(values[:: max(values.size // 10_000, 1)], [0.46, 0.54])
+def _clear_gaps(times: Numbers) -> Ints | None:
+    """The gaps of many times, where they are the same for any median step that there may be; else None."""
+    stride = times.size // _SOME
+    some = times[1::stride] - times[:-1:stride]
+    if not (some > 0).any():
+        return None
+    low, high = _bracket(some[some > 0])
+    moved = below = above = 0
+    found, lengths = [], []
+    for start in range(0, times.size - 1, _BLOCK):
+        steps = np.diff(times[start : start + _BLOCK + 1])
+        still = 0 if steps.min() > 0 else int(np.count_nonzero(steps <= 0))
+        moved += steps.size - still
+        below += int(np.count_nonzero(steps < low)) - still
+        above += int(np.count_nonzero(steps > high))
+        longer = np.flatnonzero(steps > GAP_STEPS * low)
+        found.append(start + longer)
+        lengths.append(steps[longer])
+    is_between = max(below, above) < moved // 2
+    return np.concatenate(found) if is_between and (np.concatenate(lengths) > GAP_STEPS * high).all() else None
+
+
+def _bracket(some: npt.NDArray[Any]) -> tuple[float, float]:
+    """Two values with the median between them, to judge from some of the values."""
+    low, high = np.quantile(some, [0.46, 0.54])
     return float(low), float(high)
+
+
+_MANY, _SOME = 100_000, 10_000
+_BLOCK = 65_536  # stays in the processor's cache
 
 
 def fall_starts(counter: Numbers) -> Ints:
@@ -144,30 +164,31 @@ def fall_starts(counter: Numbers) -> Ints:
 
 
 def median(values: Numbers) -> float:
-    """Return the median of known values. Of many, only those near it are sorted: a tenth of the time.
+    """Return the median of the known values, of which there is one. Of many, only those near it are sorted.
 
     Examples
     --------
-    >>> median(np.array([4.0, 1.0, 2.0, 3.0]))
+    >>> median(np.array([4.0, 1.0, np.nan, 2.0, 3.0]))
     2.5
     """
-    size, below = values.size, 0
-    if size > 100_000:
-        low, high = _bracket(values)
-        near: list[Numbers] = []
-        for start in range(0, size, _BLOCK):  # which stays in the processor's cache
+    some = values[:: max(values.size // _SOME, 1)]
+    some = some[~_is_unknown(some)]
+    size = below = 0
+    near: list[Numbers] = []
+    if values.size > _MANY and some.size:
+        low, high = _bracket(some)
+        for start in range(0, values.size, _BLOCK):
             block = values[start : start + _BLOCK]
+            size += block.size - int(np.count_nonzero(_is_unknown(block)))
             below += int(np.count_nonzero(block < low))
             near.append(block[(block >= low) & (block <= high)])
-        inside = np.concatenate(near)
-        # Where the sample was misleading, all are sorted after all.
-        values, below = (inside, below) if 0 < size // 2 - below < inside.size else (values, 0)
+    chosen = np.concatenate(near) if near else values
+    if not 0 < size // 2 - below < chosen.size:  # few values, or the sample was misleading: all are sorted
+        chosen, below = values[~_is_unknown(values)], 0
+        size = chosen.size
     middle = size // 2 - below
-    ends = np.partition(values, [middle] if size % 2 else [middle - 1, middle])
+    ends = np.partition(chosen, [middle] if size % 2 else [middle - 1, middle])
     return float(ends[middle] if size % 2 else (ends[middle - 1] + ends[middle]) / 2)
-
-
-_BLOCK = 65_536
 
 
 def last_known(values: Numbers) -> int:

@@ -80,8 +80,9 @@ def plot_throughput(
     ax.set_ylabel(f"items per {name}")
     if not tracks:
         return canvas.close_empty(ax, _QUESTION, "Throughput", colours)
-    paces = {track.job_id: _Pace.of(track) for track in tracks[: canvas.OVERLAY_MOST]}
-    view = _View(ax, tracks, paces, frame.attrs.get("window_s"), scale, short, zone, unit, colours)
+    rates = {track.job_id: _windows(track) for track in tracks}
+    paces = {track.job_id: _Pace.of(rates[track.job_id]) for track in tracks[: canvas.OVERLAY_MOST]}
+    view = _View(ax, tracks, rates, paces, frame.attrs.get("window_s"), scale, short, zone, unit, colours)
     canvas.set_time_limits(ax, tracks)
     ax.set_ylim(0, 1.08 * top * scale if top > 0 else 1)
     above = canvas.dress_time(ax, tracks, zone, unit, colours)
@@ -101,24 +102,21 @@ class _Pace:
     last: float
 
     @classmethod
-    def of(cls, track: Track) -> _Pace:
-        rates = _windows(track)
-        unknown = np.isnan(rates)
-        known = rates.size - int(np.count_nonzero(unknown))
+    def of(cls, rates: Numbers) -> _Pace:
+        known = rates.size - int(np.count_nonzero(np.isnan(rates)))
         if not known:
             return cls(0, np.nan, -1, np.nan)
         slowest = int((rates == np.fmin.reduce(rates)).argmax())
-        return cls(
-            known, median(rates[~unknown] if known < rates.size else rates), slowest, float(rates[last_known(rates)])
-        )
+        return cls(known, median(rates), slowest, float(rates[last_known(rates)]))
 
 
 @dataclass(frozen=True)
 class _View:
-    """What the drawing functions share; rates are per second times `scale`."""
+    """What the drawing functions share; rates are drawn times `scale`."""
 
     ax: Axes
     tracks: list[Track]
+    rates: dict[str, Numbers]  # of the windows
     paces: dict[str, _Pace]
     window_s: float | None
     scale: float
@@ -129,7 +127,7 @@ class _View:
 
     def line(self, track: Track) -> Line:
         """The window rates of a job, broken at gaps and where it starts again."""
-        return Line(track.x, Places(_windows(track), unit=1 / self.scale), track.breaks)
+        return Line(track.x, Places(self.rates[track.job_id], unit=1 / self.scale), track.breaks)
 
     def text(self, rate: float) -> str:
         """A rate [items/s] in words."""
@@ -182,7 +180,7 @@ def _draw_single(view: _View) -> str:
         _draw_slowest(view, track, pace)
     else:
         canvas.write_nothing(ax, "no rate yet", theme)
-    cut = np.count_nonzero(steps * view.scale > ax.get_ylim()[1])
+    cut = np.count_nonzero(steps > ax.get_ylim()[1] / view.scale)
     return method + (f"; {cut:,} step{'s' if cut > 1 else ''} beyond the axis" if cut else "")
 
 
@@ -201,7 +199,7 @@ def _draw_spread(view: _View, track: Track, steps: Numbers) -> str:
     ordered = np.sort(steps[picks], axis=1)  # what is not known comes last
     last = np.isfinite(ordered).sum(axis=1) - 1
     ends = [ordered[np.arange(rows.size), np.maximum(np.round(share * last).astype(int), 0)] for share in (0.05, 0.95)]
-    ends = [np.where(np.isfinite(_windows(track)[rows]), end, np.nan) for end in ends]
+    ends = [np.where(np.isfinite(view.rates[track.job_id][rows]), end, np.nan) for end in ends]
     breaks = np.unique(np.searchsorted(rows, track.gaps, side="right") - 1)
     lower, upper = (Line(Places(track.x[rows]), Places(end, unit=1 / view.scale), breaks) for end in ends)
     draw_band(view.ax, lower, upper, color=view.theme.main, alpha=0.12, zorder=1.5, label="90 % of the steps")
