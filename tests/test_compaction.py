@@ -218,7 +218,7 @@ def test_a_second_compaction_at_the_same_time_is_refused(filled):
     folder = files_of(filled)[0].parent.parent
     with sqlite3.connect(folder / ".lock", isolation_level=None) as lock:
         lock.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(mops.StoreError, match="another compaction may be under way"):
+        with pytest.raises(mops.StoreError, match="another compaction is under way"):
             filled.compact()
     lock.close()
     assert filled.compact() == 0
@@ -361,6 +361,14 @@ def test_a_folder_that_cannot_be_made_is_an_error(filled):
     assert len(filled.read_polls()) == 200
 
 
+def test_a_lock_that_cannot_be_opened_is_an_error(filled):
+    """The folder takes no file for the lock: a store error that does not speak of another compaction."""
+    filled.path.with_name("samples.db.segments").mkdir()
+    (filled.path.with_name("samples.db.segments") / ".lock").mkdir()
+    with pytest.raises(mops.StoreError, match="unable to open database file; make the folder writable"):
+        filled.compact()
+
+
 WITHOUT = """
 import sys
 sys.modules["pyarrow"] = None
@@ -391,10 +399,11 @@ def test_without_pyarrow_a_compacted_store_samples_on_and_says_what_is_missing(f
     assert nobody == "0"
 
 
-def test_the_command_says_what_it_moved(filled, capsys):
-    """`mops store compact`: how many samples, where to, and the bytes of all; a check counts them all."""
+def test_the_command_says_what_it_moved(filled, tmp_path, capsys):
+    """`mops store compact`, here through a link: how many samples, where to, all bytes; a check counts them all."""
     samples = len(filled.read_samples())
-    assert main(["store", "compact", str(filled.path)]) == 0
+    (tmp_path / "link.db").symlink_to(filled.path)
+    assert main(["store", "compact", str(tmp_path / "link.db")]) == 0
     said = capsys.readouterr().out
     assert re.fullmatch(rf".*: \d+ samples moved to {filled.path}\.segments; 0\.\d MB in all\n", said)
     assert main(["store", "check", str(filled.path)]) == 0

@@ -395,6 +395,33 @@ def test_one_bad_poll_takes_no_others_with_it(store, flaw):
     assert sorted(store.read_polls()["job_id"]) == ["a", "b"]
 
 
+class Ending:
+    """A poll whose writing ends its thread."""
+
+    status = None
+
+    @property
+    def job_id(self):
+        raise SystemExit
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_while_it_writes_for_others_acknowledges_nothing(store):
+    """The first to come writes for all, and ends: the others are told that theirs are not on the disk."""
+    with store._file.writing:  # so all of them come to wait
+        threads, raised = append_in_threads(store, sample("a", 0, 1), Ending(), sample("b", 0, 1))
+        wait_for(lambda: len(store._queue) == 3)
+    for thread in threads:
+        thread.join()
+    assert {number: str(error).split(": ")[-1] for number, error in raised.items()} == {
+        1: "the commit was broken off",
+        2: "the commit was broken off",
+    }
+    assert store.read_polls().empty
+    store.append(sample("c", 0, 1))
+    assert list(store.read_polls()["job_id"]) == ["c"]
+
+
 class Interrupting:
     """A poll during whose writing Ctrl-C is pressed."""
 

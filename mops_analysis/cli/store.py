@@ -8,6 +8,7 @@ from pathlib import Path
 from mops_analysis.cli import OK
 from mops_analysis.errors import StoreError
 from mops_analysis.store import SampleStore
+from mops_analysis.store.segments import folder_of
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -20,7 +21,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(store.backup(arguments.to))
             return OK
         if arguments.act == "compact":
-            print(f"{path}: {store.compact():,} samples moved to {path}.segments; {_size(path)} in all")
+            moved, file = store.compact(), store.path
+            print(f"{file}: {moved:,} samples moved to {folder_of(file)}; {_size(file)} in all")
             return OK
         store.check()
         jobs = store.jobs()
@@ -32,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _size(path: Path) -> str:
-    files = [path, *Path(f"{path}.segments").rglob("*.parquet")]
+    files = [path, *folder_of(path).rglob("*.parquet")]
     return f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
 
 

@@ -232,6 +232,8 @@ class SampleStore:
                 if self._queue:
                     self._queue[0].turn.release()
             for waiting in batch:
+                if not waiting.written:  # this thread was ended in the middle
+                    waiting.error, waiting.written = StoreError(f"{self.path}: the commit was broken off"), True
                 waiting.turn.release()
 
     @contextlib.contextmanager

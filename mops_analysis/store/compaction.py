@@ -66,11 +66,15 @@ def _alone(folder: Path) -> Iterator[None]:
     """Refuse a second compaction of the same store. SQLite's lock goes with the process that holds it."""
     folder.mkdir(exist_ok=True)
     parquet.sync_folder(folder.parent)
-    with contextlib.closing(sqlite3.connect(folder / ".lock", timeout=0, isolation_level=None)) as lock:
+    with contextlib.ExitStack() as stack:
         try:
+            lock = sqlite3.connect(folder / ".lock", timeout=0, isolation_level=None)
+            stack.enter_context(contextlib.closing(lock))
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
-            raise StoreError(f"{folder}: {error}; another compaction may be under way, let it end") from None
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            cure = "another compaction is under way, let it end" if is_busy else "make the folder writable"
+            raise StoreError(f"{folder}: {error}; {cure}") from None
         yield
 
 

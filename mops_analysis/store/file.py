@@ -169,6 +169,10 @@ class StoreFile:
             if segments.folder_of(partial).exists():
                 segments.folder_of(partial).replace(segments.folder_of(target))
             partial.replace(target)
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(f"{error.filename2 or error.filename}: {error.strerror}; choose another name") from None
         finally:
             _remove(partial)
 
