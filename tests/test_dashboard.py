@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from frames import job, likely
 from ipywidgets import SelectMultiple
 from matplotlib.figure import Figure
 
@@ -391,6 +393,44 @@ def test_a_little_at_a_time(store: SampleStore, monkeypatch: pytest.MonkeyPatch)
     pd.testing.assert_frame_equal(follower.forecasts_of(set(samples["job_id"])), metrics.eta(samples))
     for window in ("2min", "4min"):
         pd.testing.assert_frame_equal(follower.fleet(window, dt.UTC), metrics.fleet(samples, window=window))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_counting_as_among_all_jobs(store: SampleStore, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """In whatever order samples come, a job that cannot tell how it counts takes the word of all jobs."""
+    monkeypatch.setattr(follow, "_ROWS_AT_ONCE", 1)
+    samples = likely(seed, count=6).drop_duplicates(["job_id", "sampled_at"])
+    rng = np.random.default_rng(seed)
+    # One job after the other, or some rows of each.
+    comes = samples["job_id"].map(dict(zip(samples["job_id"].unique(), rng.permutation(6), strict=True)))
+    if seed % 2:
+        comes = rng.integers(0, 3, len(samples))
+    follower = Follower(store)
+    for turn in range(6):
+        store.append_samples(samples[comes == turn])
+        while follower.read(0.0):
+            pass
+    everything = store.read_samples()
+    pd.testing.assert_frame_equal(follower.summary, metrics.summary(everything))
+    pd.testing.assert_frame_equal(follower.fleet("2min", dt.UTC), metrics.fleet(everything, window="2min"))
+
+
+def test_charts_count_as_among_all_jobs(store: SampleStore) -> None:
+    """What is drawn of a chosen job that cannot tell how it counts is what the metrics say of it among all jobs."""
+    store.append_samples(job([0, 60], [10, 100], failed=[0, 5], total=100, status="completed", job_id="knows"))
+    store.append_samples(job([0, 60], [10, 50], failed=[0, 5], total=100, percentage=0, job_id="asks"))
+    with dashboard(store, key="test", refresh_s=0.02) as view:
+        view.select("asks")
+        until(lambda: view._shown is not None and view._shown.names == {"asks": "asks"})
+        shown = view._shown
+    everything = store.read_samples()
+    assert shown is not None
+    for own, metric in ((shown.throughput, metrics.throughput), (shown.failure_rate, metrics.failure_rate)):
+        among_all = metric(everything)
+        expected = among_all[among_all["job_id"] == "asks"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, expected)
+        assert not own.equals(metric(everything[everything["job_id"] == "asks"].reset_index(drop=True)))
+    assert shown.by_period["finished_items"].sum() == 40
 
 
 def test_following_a_store_that_is_given_older_samples(store: SampleStore) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from datetime import tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from mops_analysis import metrics, schema
+from mops_analysis.metrics.counting import Votes, votes_by_job
 from mops_analysis.metrics.fleet import is_recent, is_running, newest_rates, together
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Follower:
         self._forecasts: dict[str, pd.DataFrame] = {}
         self._rates: dict[str, pd.DataFrame] = {}  # of the window below; a job that has moved is taken out
         self._window = ""
+        self._votes: dict[str, Votes | None] = {}  # of each job, on whether processed items include the failed ones
+        self._everyone = Votes()
         self._waiting: dict[str, list[pd.DataFrame]] = {}  # read, and not yet taken in; the longest waiting job first
         self._last = 0
         self._judged: dict[str, pd.DataFrame] = {}
@@ -54,6 +57,11 @@ class Follower:
     def newest(self) -> pd.Timestamp | None:
         """When the newest sample was taken; None before the first."""
         return self.summary["last_sampled_at"].max() if len(self.summary) else None
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """What to tell a metric, so that it counts some of the jobs as it does among all of them."""
+        return {"processed_includes_failed": self._everyone}
 
     def samples_of(self, job_ids: Collection[str]) -> pd.DataFrame:
         """Return the samples of these jobs."""
@@ -110,12 +118,22 @@ class Follower:
             self._samples[job_id] = _joined([*former, *self._waiting.pop(job_id)])
             self._rates.pop(job_id, None)
         samples = self.samples_of(job_ids)
+        self._hear(samples)
         forecast = metrics.eta(samples, known=self.forecasts_of(job_ids))
         self._forecasts.update((str(job_id), part) for job_id, part in forecast.groupby("job_id", sort=False))
-        fresh = metrics.summary(samples, forecast=forecast)
+        fresh = metrics.summary(samples, forecast=forecast, **self.rule)
         kept = self.summary[~self.summary["job_id"].isin(job_ids)]
         parts = [part for part in (kept, fresh) if len(part)]
         self.summary = pd.concat(parts, ignore_index=True).sort_values("job_id", ignore_index=True)
+
+    def _hear(self, samples: pd.DataFrame) -> None:
+        # Where all votes together come to say otherwise, the jobs that take their word wait to be taken in again.
+        self._votes.update(votes_by_job(samples))
+        before, self._everyone = self._everyone, sum(filter(None, self._votes.values()), Votes())
+        if self._everyone.majority is not before.majority:
+            asking = {job_id for job_id, said in self._votes.items() if said is None}
+            for job_id in sorted(asking - set(samples["job_id"])):
+                self._waiting.setdefault(job_id, [])
 
     def judge(self) -> bool:
         """Hold the forecasts for the jobs that have ended against what happened, the newest first, a few at a time.
@@ -143,7 +161,7 @@ class Follower:
         counts = is_running(self.summary) | is_recent(self.summary, now, _FAILURE_WINDOW)
         wanted = self.summary["job_id"][counts].tolist()
         if moved := [job_id for job_id in wanted if job_id not in self._rates]:
-            rates = newest_rates(self.samples_of(moved), window=window, failure_window=_FAILURE_WINDOW)
+            rates = newest_rates(self.samples_of(moved), window=window, failure_window=_FAILURE_WINDOW, **self.rule)
             self._rates.update((str(job_id), row) for job_id, row in rates.groupby("job_id", sort=False))
         kept = [self._rates[job_id] for job_id in wanted]
         rates = pd.concat(kept, ignore_index=True) if kept else newest_rates(schema.to_frame([]), window=window)

@@ -53,6 +53,8 @@ class Shown:
         What the analyst has set; the theme is "light" or "dark".
     measure_fleet
         Returns what `fleet` says of all jobs.
+    rule
+        What to tell a metric, so that it counts the chosen jobs as it does among all.
     """
 
     samples: pd.DataFrame
@@ -61,6 +63,7 @@ class Shown:
     record: str
     settings: Settings
     measure_fleet: Callable[[], pd.DataFrame]
+    rule: Mapping[str, Any]
 
     @cached_property
     def fleet(self) -> pd.DataFrame:
@@ -70,18 +73,18 @@ class Shown:
     @cached_property
     def throughput(self) -> pd.DataFrame:
         """How fast the jobs are."""
-        return metrics.throughput(self.samples, window=self.settings.window)
+        return metrics.throughput(self.samples, window=self.settings.window, **self.rule)
 
     @cached_property
     def failure_rate(self) -> pd.DataFrame:
         """How many of their items fail."""
-        return metrics.failure_rate(self.samples)
+        return metrics.failure_rate(self.samples, **self.rule)
 
     @cached_property
     def by_period(self) -> pd.DataFrame:
         """How fast they are, in periods of a few windows."""
         every = _PERIOD_WINDOWS * pd.Timedelta(self.settings.window)
-        return metrics.throughput_by(self.samples, every=every, tz=zone_of(self.settings.tz))
+        return metrics.throughput_by(self.samples, every=every, tz=zone_of(self.settings.tz), **self.rule)
 
     @property
     def table(self) -> pd.DataFrame:

@@ -420,6 +420,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._follower.record,
             settings,
             lambda: self._follower.fleet(settings.window, zone_of(settings.tz)),
+            self._follower.rule,
         )
 
     def _settings(self, *, page_is_dark: bool) -> Settings:

@@ -155,6 +155,16 @@ def votes(samples: pd.DataFrame) -> Votes:
     return _votes(_found(Arrays.of(samples)))
 
 
+def votes_by_job(samples: pd.DataFrame) -> dict[str, Votes | None]:
+    """What each job of a samples frame says to the jobs that do not know; None for a job that takes their word."""
+    arrays = Arrays.of(samples)
+    found = _found(arrays)
+    said = [Votes(inclusive=int(speaks_for), disjoint=int(not speaks_for)) for speaks_for in _INCLUSIVE]
+    silent = [Votes() if nothing_failed else None for nothing_failed in found.nothing_failed]
+    kinds = zip(arrays.job_ids, _own(found), silent, strict=True)
+    return {str(job_id): said[kind] if kind >= 0 else otherwise for job_id, kind, otherwise in kinds}
+
+
 def includes_failed(arrays: Arrays, processed_includes_failed: IncludesFailed | Votes) -> Bools:
     """Whether each job's processed items include its failed ones: the rule of `counting` (k)."""
     asked = _asked(processed_includes_failed)
