@@ -24,6 +24,7 @@ from mops_analysis.report.attention import attention
 from mops_analysis.report.measures import baseline
 from mops_analysis.report.notebook import run_notebook
 from mops_analysis.report.tables import export
+from mops_analysis.report.vector import _steps
 
 START = pd.Timestamp("2026-11-18T12:00:00Z")
 
@@ -255,17 +256,29 @@ def test_five_figures_stay_below_300_kilobytes(tmp_path):
     """Also for 20,000 samples."""
     two = pd.concat([job("a", 10_000, step=1), job("b", 10_000, step=1)]).astype({"job_id": "string"})
     path = report(two, tmp_path / "report.html", tz="UTC")
-    assert path.stat().st_size / len(Page(path).all("svg")) < 60_000
+    assert path.stat().st_size / len(Page(path).all("svg")) < 30_000
 
 
 def test_a_hostile_name_is_only_text(tmp_path):
     """Neither an id nor a label becomes markup, a formula or a template."""
-    name = '<script>alert("x")</script>{{ 7*7 }}$\\frac{$'
+    name = '<script>alert("x")</script>{{ 7*7 }}$\\frac{$ d="M x" style="a: b; c" x="1.23456" '
     samples = job(name, label=f"<b>{name}")
     page = Page(report(samples, tmp_path / "report.html", title=name, tz="UTC"))
     assert not page.all("script")
     assert not page.all("b")
-    assert name in page.words
+    assert name.strip() in page.words
+    assert page.words.count('d="M x" style="a: b; c" x="1.23456"') > 4
+
+
+def test_a_path_is_steps_in_tenths_of_a_point():
+    """From point to point and, after a closed shape, from where it began; errors do not add up along the way."""
+    assert _steps("M 10 20 \nL 10.54 19.5 \nQ 1 2 3 4 \nz\nM 11 20 \nL 11 20.04 \n") == (
+        "m10 20l.5-.5q-9.5-17.5-7.5-15.5zm1 0l0 0"
+    )
+    points = np.random.default_rng(1).uniform(0, 500, (2_000, 2))
+    steps = _steps("".join(f"{'L' if i else 'M'} {x} {y} \n" for i, (x, y) in enumerate(points)))
+    moves = np.array([float(number) for number in re.findall(r"-?\d*\.?\d+", steps)]).reshape(-1, 2)
+    assert np.abs(moves.cumsum(axis=0) - points).max() < 0.0501
 
 
 def test_only_the_jobs_asked_for_are_reported(tmp_path):

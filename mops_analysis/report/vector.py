@@ -11,6 +11,9 @@ from matplotlib.axes import Axes
 
 from mops_analysis.charts import alt_text
 
+#: Verdana has the same widths as matplotlib's own DejaVu Sans.
+_FONTS = "'DejaVu Sans', Verdana, sans-serif"
+
 
 def svg_of(ax: Axes) -> str:
     """Return the figure of a chart as an `<svg>` element for an HTML page.
@@ -26,8 +29,30 @@ def svg_of(ax: Axes) -> str:
     svg = buffer.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
-    # Every text repeats matplotlib's list of a dozen fonts; Verdana has the same widths as DejaVu Sans.
-    svg = re.sub(r"'DejaVu Sans', [^;\"]*?sans-serif", "'DejaVu Sans', Verdana, sans-serif", svg)
-    # A tenth of a point is finer than a screen shows.
-    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d)\d+", r"\1", path.group()), svg)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt_text(ax))}" ', 1)
+    words = f'role="img" aria-label="{html.escape(alt_text(ax))}" style="font-family: {_FONTS}"'
+    return _shortened(svg).replace("<svg ", f"<svg {words} ", 1)
+
+
+def _shortened(svg: str) -> str:
+    """The same picture in less than half the bytes. Only tags are changed: a text has no "<" in it."""
+    svg = re.sub(r">\s+<", "><", svg)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    # Every text repeats matplotlib's list of a dozen fonts, and that it is not turned.
+    svg = re.sub(r"(<text [^>]*?)font-family: [^;\">]*sans-serif(; )?", r"\1", svg)
+    svg = re.sub(r"(<text [^>]*?'DejaVu Sans', )[^;\">]*?sans-serif", rf"\1{_FONTS.partition(', ')[2]}", svg)
+    svg = re.sub(r'(<text [^>]*?) transform="rotate\(-0 [^"]*"', r"\1", svg)
+    svg = re.sub(r'(<[^>]* style=")([^"]*)', lambda tag: tag[1] + tag[2].replace("; ", ";").replace(": ", ":"), svg)
+    svg = re.sub(r"<(?:use|text) [^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), svg)
+    return re.sub(r'(<path [^>]*?\bd=")([^"]*)', lambda path: path[1] + _steps(path[2]), svg)
+
+
+def _steps(path: str) -> str:
+    """A path as steps from point to point, in tenths of a point: finer than a screen shows."""
+    steps, at, start = "", [0, 0], [0, 0]
+    for command, numbers in re.findall(r"([MLQCz])([^MLQCz]*)", path):
+        tenths = [round(10 * float(number)) for number in numbers.split()]
+        moves = [value - at[i % 2] for i, value in enumerate(tenths)]
+        at = tenths[-2:] or start
+        start = at if command == "M" else start
+        steps += command.lower() + " ".join(f"{move / 10:g}" for move in moves)
+    return re.sub(r"(?<!\d)0\.", ".", steps).replace(" -", "-")
