@@ -114,6 +114,21 @@ def test_a_summary_at_hand(make_samples: Make) -> None:
     pd.testing.assert_frame_equal(samples, before[1])
 
 
+def test_jobs_that_ended_long_ago_say_how_the_service_counts(make_samples: Make) -> None:
+    """A job that does not tell takes the word of all others, also of those that count for nothing else here."""
+    ended = make_samples(
+        [0, 50, 100], failed=[0, 5, 10], job_id="ended", status=["in_progress", "in_progress", "completed"]
+    )
+    running = make_samples(
+        [0, 60, 120], failed=[0, 30, 60], total=1000, progress_percentage=0, times=[7200, 7260, 7320], job_id="running"
+    )
+    samples = pd.concat([ended, running])
+    found, jobs = row(samples), summary(samples).set_index("job_id")
+    # Processed includes the failed: 60 items a minute, half of them failed.
+    assert found["items_per_s"] == jobs.loc["running", "last_items_per_s"] == pytest.approx(1.0)
+    assert found["failure_rate"] == jobs.loc["running", "failure_rate"] == pytest.approx(0.5)
+
+
 def test_a_present_without_a_zone(make_samples: Make) -> None:
     """It is refused with the cure."""
     with pytest.raises(SchemaError, match=r"now: expected a time with a zone"):

@@ -11,7 +11,7 @@ import pandas as pd
 from mops_analysis import schema
 from mops_analysis.errors import SchemaError
 from mops_analysis.metrics.arrays import Arrays, IncludesFailed, Trail, median_by_job, nanoseconds
-from mops_analysis.metrics.counting import includes_failed, work
+from mops_analysis.metrics.counting import Votes, includes_failed, votes, work
 from mops_analysis.metrics.failures import wilson
 from mops_analysis.metrics.summary import summary as summary_of
 from mops_analysis.metrics.throughput import RateClock
@@ -92,7 +92,8 @@ def fleet(
     counts = is_running(jobs) | is_recent(jobs, present, failure_window)
     rates = newest_rates(
         samples[samples["job_id"].isin(jobs["job_id"][counts])],
-        processed_includes_failed=processed_includes_failed,
+        # Jobs that ended long ago count no more, but they still say how the service counts.
+        processed_includes_failed=votes(samples) if processed_includes_failed == "auto" else processed_includes_failed,
         window=window,
         failure_window=failure_window,
     )
@@ -112,11 +113,11 @@ def is_recent(jobs: pd.DataFrame, now: pd.Timestamp, failure_window: float | str
 def newest_rates(
     samples: pd.DataFrame,
     *,
-    processed_includes_failed: IncludesFailed = "auto",
+    processed_includes_failed: IncludesFailed | Votes = "auto",
     window: float | str | pd.Timedelta = "2min",
     failure_window: float | str | pd.Timedelta = "30min",
 ) -> pd.DataFrame:
-    """What `together` needs of each job beside its summary; changes only with the job's own samples.
+    """What `together` needs of each job beside its summary; under one counting rule it changes only with its samples.
 
     Returns
     -------
