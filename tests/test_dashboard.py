@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import base64
 import datetime as dt
 import re
@@ -589,6 +590,48 @@ def test_a_pause(view: LiveView, store: SampleStore) -> None:
     assert view._charts[0].value == before
     view.start()
     until(lambda: view._charts[0].value != before)
+
+
+def test_a_look_while_samples_are_taken_in(view: LiveView, store: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples and forecasts go together, row by row, at any moment."""
+    view.stop()
+    eta, found = metrics.eta, []
+
+    def look_on(*frames: pd.DataFrame, **options: pd.DataFrame) -> pd.DataFrame:
+        found.append(view._measure(view._settings(page_is_dark=False)))
+        return eta(*frames, **options)
+
+    store.append_samples(samples_of("job-1", range(6, 8)))
+    monkeypatch.setattr(metrics, "eta", look_on)
+    view._follower.read()
+    [shown] = found
+    assert len(shown.samples) == 17
+    assert len(shown.table) == 17
+    pd.testing.assert_frame_equal(shown.eta[["job_id", "sampled_at"]], shown.samples[["job_id", "sampled_at"]])
+
+
+def test_what_could_not_be_taken_in_waits(store: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples that were read are not lost when something goes wrong on their way to the summary."""
+    follower = Follower(store)
+    with monkeypatch.context() as broken:
+        broken.setattr(metrics, "eta", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            follower.read()
+    assert follower.read()
+    pd.testing.assert_frame_equal(follower.summary, metrics.summary(store.read_samples()))
+
+
+def test_an_interrupted_run(store: SampleStore) -> None:
+    """The Stop button of Jupyter ends `run`, and the view still draws what is chosen then."""
+    view = dashboard(store, key="test", refresh_s=0.02, tz="UTC")
+    view.stop()
+    threading.Timer(1.0, _thread.interrupt_main).start()
+    begun = time.monotonic()
+    view.run(timeout_s=30)
+    assert time.monotonic() - begun < 25
+    before = view._charts[1].value
+    view.select("job-2")
+    assert view._charts[1].value != before
 
 
 def test_waiting_for_the_end(view: LiveView, store: SampleStore) -> None:

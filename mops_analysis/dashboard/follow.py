@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection
 from datetime import tzinfo
@@ -32,12 +33,15 @@ class Follower:
         What `summary` says about the samples.
     record
         What `backtest_summary` says about the forecasts for the jobs that have ended.
+    lock
+        To be held by who needs several of its frames as of one moment.
     """
 
     def __init__(self, store: SampleStore) -> None:
         self.store = store
         self.summary = metrics.summary(schema.to_frame([]))
         self.record = metrics.backtest_summary(metrics.eta_backtest(schema.to_frame([])))
+        self.lock = threading.RLock()
         self._samples: dict[str, pd.DataFrame] = {}
         self._forecasts: dict[str, pd.DataFrame] = {}
         self._rates: dict[str, pd.DataFrame] = {}  # of the window below; a job that has moved is taken out
@@ -61,7 +65,7 @@ class Follower:
     @property
     def rule(self) -> dict[str, Any]:
         """What to tell a metric, so that it counts some of the jobs as it does among all of them."""
-        return {"processed_includes_failed": self._everyone}
+        return _rule(self._everyone)
 
     def samples_of(self, job_ids: Collection[str]) -> pd.DataFrame:
         """Return the samples of these jobs."""
@@ -113,26 +117,35 @@ class Follower:
         return job_ids
 
     def _take_in(self, job_ids: list[str]) -> None:
-        for job_id in job_ids:
-            former = [self._samples[job_id]] if job_id in self._samples else []
-            self._samples[job_id] = _joined([*former, *self._waiting.pop(job_id)])
-            self._rates.pop(job_id, None)
-        samples = self.samples_of(job_ids)
-        self._hear(samples)
+        joined = {job_id: _joined(self._parts(job_id)) for job_id in job_ids}
+        samples = pd.concat([joined[job_id] for job_id in sorted(joined)], ignore_index=True)
+        said = self._votes | votes_by_job(samples)
+        everyone = sum(filter(None, said.values()), Votes())
         forecast = metrics.eta(samples, known=self.forecasts_of(job_ids))
-        self._forecasts.update((str(job_id), part) for job_id, part in forecast.groupby("job_id", sort=False))
-        fresh = metrics.summary(samples, forecast=forecast, **self.rule)
+        fresh = metrics.summary(samples, forecast=forecast, **_rule(everyone))
         kept = self.summary[~self.summary["job_id"].isin(job_ids)]
         parts = [part for part in (kept, fresh) if len(part)]
-        self.summary = pd.concat(parts, ignore_index=True).sort_values("job_id", ignore_index=True)
+        summary = pd.concat(parts, ignore_index=True).sort_values("job_id", ignore_index=True)
+        # At the end and at once: others look on, and what fails on the way still waits for the next look.
+        with self.lock:
+            self._samples |= joined
+            self._forecasts.update((str(job_id), part) for job_id, part in forecast.groupby("job_id", sort=False))
+            self.summary, self._votes = summary, said
+            for job_id in job_ids:
+                self._rates.pop(job_id, None)
+                del self._waiting[job_id]
+            self._hear(everyone, joined)
 
-    def _hear(self, samples: pd.DataFrame) -> None:
+    def _parts(self, job_id: str) -> list[pd.DataFrame]:
+        former = [self._samples[job_id]] if job_id in self._samples else []
+        return [*former, *self._waiting[job_id]]
+
+    def _hear(self, everyone: Votes, counted: Collection[str]) -> None:
         # Where all votes together come to say otherwise, the jobs that take their word wait to be taken in again.
-        self._votes.update(votes_by_job(samples))
-        before, self._everyone = self._everyone, sum(filter(None, self._votes.values()), Votes())
-        if self._everyone.majority is not before.majority:
+        before, self._everyone = self._everyone, everyone
+        if everyone.majority is not before.majority:
             asking = {job_id for job_id, said in self._votes.items() if said is None}
-            for job_id in sorted(asking - set(samples["job_id"])):
+            for job_id in sorted(asking.difference(counted)):
                 self._waiting.setdefault(job_id, [])
 
     def judge(self) -> bool:
@@ -155,17 +168,25 @@ class Follower:
 
     def fleet(self, window: str, tz: tzinfo) -> pd.DataFrame:
         """Return what `fleet` says of all jobs; only those that have moved are measured again."""
+        with self.lock:
+            now = self.summary["last_sampled_at"].max()
+            rates = self._newest_rates(now, window)
+            return together(self.summary, rates, now, failure_window=_FAILURE_WINDOW, tz=tz)
+
+    def _newest_rates(self, now: pd.Timestamp, window: str) -> pd.DataFrame:
         if window != self._window:
             self._window, self._rates = window, {}
-        now = self.summary["last_sampled_at"].max()
         counts = is_running(self.summary) | is_recent(self.summary, now, _FAILURE_WINDOW)
         wanted = self.summary["job_id"][counts].tolist()
         if moved := [job_id for job_id in wanted if job_id not in self._rates]:
             rates = newest_rates(self.samples_of(moved), window=window, failure_window=_FAILURE_WINDOW, **self.rule)
             self._rates.update((str(job_id), row) for job_id, row in rates.groupby("job_id", sort=False))
         kept = [self._rates[job_id] for job_id in wanted]
-        rates = pd.concat(kept, ignore_index=True) if kept else newest_rates(schema.to_frame([]), window=window)
-        return together(self.summary, rates, now, failure_window=_FAILURE_WINDOW, tz=tz)
+        return pd.concat(kept, ignore_index=True) if kept else newest_rates(schema.to_frame([]), window=window)
+
+
+def _rule(everyone: Votes) -> dict[str, Any]:
+    return {"processed_includes_failed": everyone}
 
 
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:

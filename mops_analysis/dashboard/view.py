@@ -317,20 +317,22 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _follow(self, *, linger_s: float = _LINGER_S, until: float = float("inf")) -> None:
         failures, quiet_s, self._following = 0, 0.0, True
-        while not self._stopping.is_set() and quiet_s <= linger_s and time.monotonic() < until:
-            wait_s, begun = self._refresh_s, time.monotonic()
-            try:
-                quiet_s = quiet_s + wait_s if self._refresh() else 0.0
-                failures = 0
-                wait_s = max(wait_s, time.monotonic() - begun)  # leaves half of the time to the other threads
-            except Exception as error:  # noqa: BLE001  a thread has no caller: the status line passes it on
-                failures += 1
-                wait_s = min(self._refresh_s * 2.0**failures, _LONGEST_WAIT_S)
-                self._say(f"{type(error).__name__}: {error}; trying again in {wait_s:.0f} s", alert=True)
-            self._wake.wait(wait_s)
-            self._wake.clear()
-        self._following = False
-        self._still.unveil()
+        try:
+            while not self._stopping.is_set() and quiet_s <= linger_s and time.monotonic() < until:
+                wait_s, begun = self._refresh_s, time.monotonic()
+                try:
+                    quiet_s = quiet_s + wait_s if self._refresh() else 0.0
+                    failures = 0
+                    wait_s = max(wait_s, time.monotonic() - begun)  # leaves half of the time to the other threads
+                except Exception as error:  # noqa: BLE001  a thread has no caller: the status line passes it on
+                    failures += 1
+                    wait_s = min(self._refresh_s * 2.0**failures, _LONGEST_WAIT_S)
+                    self._say(f"{type(error).__name__}: {error}; trying again in {wait_s:.0f} s", alert=True)
+                self._wake.wait(wait_s)
+                self._wake.clear()
+        finally:  # also where `run` is interrupted
+            self._following = False
+            self._still.unveil()
 
     def _refresh(self) -> bool:
         # Whether there is nothing left to follow.
@@ -412,16 +414,18 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._charts[position].value = drawn.to_html()
 
     def _measure(self, settings: Settings) -> Shown:
-        chosen, summary = set(self.picker.selected), self._summary()
-        return Shown(
-            self._labelled(self._follower.samples_of(chosen)),
-            self._labelled(self._follower.forecasts_of(chosen)),
-            summary[summary["job_id"].isin(chosen)],
-            self._follower.record,
-            settings,
-            lambda: self._follower.fleet(settings.window, zone_of(settings.tz)),
-            self._follower.rule,
-        )
+        chosen, follower = set(self.picker.selected), self._follower
+        with follower.lock:
+            summary = self._summary()
+            return Shown(
+                self._labelled(follower.samples_of(chosen)),
+                self._labelled(follower.forecasts_of(chosen)),
+                summary[summary["job_id"].isin(chosen)],
+                follower.record,
+                settings,
+                lambda: follower.fleet(settings.window, zone_of(settings.tz)),
+                follower.rule,
+            )
 
     def _settings(self, *, page_is_dark: bool) -> Settings:
         settings = self._bar.settings
