@@ -1,6 +1,7 @@
 """The charts, read from their artists: what is drawn, in which zone, broken where nothing is known."""
 
 import datetime as dt
+import itertools
 import subprocess
 import sys
 import textwrap
@@ -17,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from mops_analysis import eta, load_example, schema
+from mops_analysis import eta, load_example, schema, throughput
 from mops_analysis.charts import (
     alt_text,
     canvas,
@@ -1001,3 +1002,27 @@ def test_a_forecast_is_drawn_with_its_record() -> None:
     for ax in (plot_progress(one, forecast=forecast, record=record), plot_eta(forecast, record=record)):
         assert any(record in text.get_text() for text in ax.texts)
         assert alt_text(ax).endswith(f" {record}.")
+
+
+def test_words_about_errors_do_not_overlap():
+    """A total that doubles late: a quarter, half and three quarters are all reached early, and two keep their words."""
+    done = [*range(0, 100, 10), *range(100, 201)]
+    samples = samples_at(range(len(done)), done, total=[100] * 11 + [200] * (len(done) - 11), status="completed")
+    ax = plot_eta(eta(samples), samples=samples, tz="UTC")
+    words = [text for text in ax.texts if "% done" in text.get_text()]
+    renderer = ax.figure.canvas.get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in words]
+    assert 1 <= len(words) <= 3
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert len([line for line in ax.lines if "% done" in str(line.get_label())]) == 3
+
+
+def test_the_axis_of_several_jobs_ends_with_what_is_drawn():
+    """Six ended jobs: no room is kept for the forecasts of one job alone, nor for steps that are not drawn."""
+    samples = load_example()
+    ended = samples[samples["job_id"].isin(samples["job_id"].unique()[:4])]
+    newest = clock.days_of(ended["sampled_at"]).max()
+    ax = plot_progress(ended, forecast=eta(ended), tz="UTC")
+    assert ax.get_xlim()[1] - newest < 0.02 * (ax.get_xlim()[1] - ax.get_xlim()[0])
+    ax = plot_throughput(throughput(ended, window="2min"), tz="UTC")
+    assert ax.get_ylim()[1] == pytest.approx(1.08 * max(np.nanmax(line.get_ydata()) for line in ax.lines), rel=0.01)

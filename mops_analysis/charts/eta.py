@@ -20,6 +20,7 @@ from mops_analysis.charts.tracks import Track, check_metric, tracks_of
 _QUESTION = "When done? Are the predictions settling?"
 _CUT_SHORT = ("failed", "cancelled", "canceled")  # a forecast of the last item says nothing about such an end
 _SHARES_LABELLED = (25, 50, 75)  # percent done at which the error is written
+_ERROR_POINTS = 62  # that takes so much of the width
 
 
 def plot_eta(
@@ -207,9 +208,12 @@ _CLEAR = 0.15  # of the diagonal: so far must the word "now" be from a rule
 
 
 def _draw_errors(view: _View, track: Track, finish: float) -> None:
-    """Write the error of the forecasts at a quarter, half and three quarters of the way."""
+    """Write the error of the forecasts at a quarter, half and three quarters of the way, as far as there is room."""
     truth, eta = view.truths[track.job_id], track.times("eta")
     low, high = view.ax.get_ylim()
+    left, right = view.ax.get_xlim()
+    points = view.ax.get_window_extent().width * 72 / view.ax.figure.dpi / (right - left)
+    taken = {True: -np.inf, False: -np.inf}  # how far words reach below and above the line
     percentage = truth.track.values("progress_percentage")[: truth.size]
     known = np.flatnonzero(eta.values != NAT)
     for share in _SHARES_LABELLED:
@@ -234,8 +238,13 @@ def _draw_errors(view: _View, track: Track, finish: float) -> None:
         )
         error = (point[1] - finish) * clock.SECONDS_PER_DAY
         sign = "+" if error >= 0 else ""
-        below = point[1] < finish if (point[1] - low) / (high - low) > 0.2 else False
-        below = below or (point[1] - low) / (high - low) > 0.85
+        height, at = (point[1] - low) / (high - low), float(point[0] - left) * points
+        sides = [side for side in (point[1] < finish, point[1] >= finish) if (height > 0.2 if side else height < 0.85)]
+        free = [below for below in sides if at >= taken[below]]
+        if not free:
+            continue
+        below = free[0]
+        taken[below] = at + _ERROR_POINTS
         place: dict[str, Any] = {"xytext": (0, -10 if below else 10), "va": "top" if below else "bottom"}
         text = f"{share} % done\n{sign}{clock.duration_text(error)}"
         canvas.note(view.ax, text, view.theme, xy=point, textcoords="offset points", ha="center", **place)

@@ -144,6 +144,12 @@ class _View:
         """What the counter is to reach, at each row."""
         return np.full(track.size, 100.0) if self.is_share else track.values("total_items")
 
+    def has_forecast(self, track: Track) -> bool:
+        """Whether one is drawn; beside others for jobs that run, alone for one that has ended too."""
+        if track.job_id not in self.issues or len(self.tracks) > canvas.OVERLAY_MOST:
+            return False
+        return len(self.tracks) == 1 or track.status not in schema.TERMINAL_STATUSES
+
     def line(self, track: Track) -> Line:
         """The line of a job, broken at gaps and falls."""
         return track.line(self.column, breaks=np.union1d(track.gaps, fall_starts(track.values(self.column))))
@@ -187,9 +193,9 @@ def _issue(track: Track, forecasts: Sequence[Track], issued_at: pd.Timestamp | N
 
 def _set_limits(view: _View) -> None:
     ends = [
-        track.place(np.array([issue.median, *issue.bands[-1]]))
+        track.place(np.array([view.issues[track.job_id].median, *view.issues[track.job_id].bands[-1]]))
         for track in view.tracks
-        if (issue := view.issues.get(track.job_id)) is not None and len(view.tracks) <= canvas.OVERLAY_MOST
+        if view.has_forecast(track)
     ]
     low = min(float(track.x[0]) for track in view.tracks)
     last = max(float(track.x[-1]) for track in view.tracks)
@@ -354,12 +360,12 @@ def _draw_overlay(view: _View) -> str:
     labels = []
     for track, stroke in zip(view.tracks, canvas.strokes(len(view.tracks), view.theme), strict=True):
         draw_line(view.ax, view.line(track), linewidth=2, zorder=3, label=track.name, **stroke.line)
-        if track.job_id in view.issues and track.status not in schema.TERMINAL_STATUSES:
+        if view.has_forecast(track):
             _draw_forecast(view, track, stroke)
         _draw_end(view, track)
         labels.append(EndLabel(float(track.values(view.column)[-1]), _overlay_text(view, track), stroke))
     canvas.write_end_labels(view.ax, labels, view.theme)
-    running = any(t.job_id in view.issues and t.status not in schema.TERMINAL_STATUSES for t in view.tracks)
+    running = any(map(view.has_forecast, view.tracks))
     method = "Served percentage" if view.is_share else "Items processed"
     forecast = f"; newest forecast (dashed) with its {_band_text(view)}" if running else ""
     return f"{method}, {len(view.tracks)} jobs{forecast}; diamond: the end, in the colour of its status"

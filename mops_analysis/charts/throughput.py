@@ -145,14 +145,15 @@ def _windows(track: Track) -> Numbers:
 
 
 def _top(tracks: list[Track]) -> float:
-    """The largest rate to show: a single wild step must not flatten the rest."""
+    """The largest rate to show: a single wild step must not flatten the rest, and beside other jobs none is drawn."""
     tops = [0.0]
     for track in tracks:
         windows, steps = (track.values(name) for name in _RATES)
+        tops.append(float(np.fmax.reduce(windows, initial=0.0)))
         some = about(steps)
         some = some[np.isfinite(some)]
-        usual = np.quantile(some, 0.98) if some.size else 0.0
-        tops.append(max(float(np.fmax.reduce(windows, initial=0.0)), float(usual)))
+        if len(tracks) == 1 and some.size:
+            tops.append(float(np.quantile(some, 0.98)))
     return max(tops)
 
 
