@@ -15,21 +15,19 @@ from benchmarks.driver import Figure, main
 from benchmarks.fleet import samples
 from benchmarks.stores import compacted
 
-_JOBS = 25
+_JOBS, _TIMES = 25, 10
 
 
 def measure(*, small: bool) -> list[Figure]:
-    per_job, many, few = (50, 100, 10) if small else (1000, 10_000, 100)
+    per_job, jobs, few = (50, 20, 10) if small else (1000, 1000, 100)
     with tempfile.TemporaryDirectory() as folder:
-        frame = samples(many, per_job)
+        frame = samples(jobs, per_job)
+        n = _TIMES * len(frame)
         with (
-            compacted(Path(folder) / "many.db", frame) as large,
+            compacted(Path(folder) / "many.db", frame, _TIMES) as large,
             compacted(Path(folder) / "few.db", frame.head(few * per_job)) as small_one,
         ):
-            chosen = _chosen(frame, many, per_job)
-            n = len(frame)
-            del frame
-            of_few = _chosen(small_one.read_samples(), few, per_job)
+            chosen, of_few = _chosen(frame, jobs, per_job, _TIMES), _chosen(frame, few, per_job)
             costs: dict[str, list[float]] = {"many": [], "few": []}
             for _ in range(1 if small else 7):
                 costs["many"].append(_cost(large, chosen))
@@ -41,11 +39,16 @@ def measure(*, small: bool) -> list[Figure]:
     ]
 
 
-def _chosen(frame: pd.DataFrame, jobs: int, per_job: int) -> dict[str, pd.DataFrame]:
-    """Some jobs by chance, with what is to be read of each."""
-    numbers = random.Random(1).sample(range(jobs), min(_JOBS, jobs))
-    parts = [frame.iloc[number * per_job : (number + 1) * per_job] for number in numbers]
-    return {part["job_id"].iloc[0]: part.reset_index(drop=True) for part in parts}
+def _chosen(frame: pd.DataFrame, jobs: int, per_job: int, times: int = 1) -> dict[str, pd.DataFrame]:
+    """Some jobs by chance, or copies of them, with what is to be read of each."""
+    chance = random.Random(1)
+    parts = {}
+    for number in chance.sample(range(jobs), min(_JOBS, jobs)):
+        part = frame.iloc[number * per_job : (number + 1) * per_job].reset_index(drop=True)
+        copy = chance.randrange(times)
+        job_id = part["job_id"].iloc[0] + (f".{copy}" if copy else "")
+        parts[job_id] = part.assign(job_id=pd.array([job_id] * per_job, dtype="string"))
+    return parts
 
 
 def _cost(store: mops.SampleStore, chosen: dict[str, pd.DataFrame]) -> float:

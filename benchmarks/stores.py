@@ -90,6 +90,33 @@ def _insert(connection: sqlite3.Connection, statement: str, columns: list[object
         connection.commit()
 
 
+def repeat(store: mops.SampleStore, times: int) -> None:
+    """Give each job so many copies in all, `job-1`, `job-1.1`, `job-1.2`; SQLite does it at a third of the time."""
+    columns = "sampled_at_ns, latency_us, outcome, http_status, status, " + ", ".join(_COUNTS)
+    with contextlib.closing(sqlite3.connect(store.path)) as connection:
+        (jobs,), (last,) = connection.execute("SELECT max(job) FROM jobs UNION ALL SELECT max(seq) FROM polls")
+        for copy in range(1, times):
+            more = copy * jobs
+            copied = f"SELECT job + {more}, job_id || '.{copy}' FROM jobs WHERE job <= {jobs}"
+            connection.execute(f"INSERT INTO jobs {copied}")
+            copied = f"SELECT job + {more}, {columns} FROM polls WHERE seq <= {last}"
+            connection.execute(f"INSERT INTO polls (job, {columns}) {copied}")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def repeat_naive(path: Path, times: int) -> None:
+    """The same copies in the naive table."""
+    columns = "sampled_at, status, " + ", ".join(_COUNTS) + ", latency_s"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (last,) = connection.execute("SELECT max(rowid) FROM samples").fetchone()
+        for copy in range(1, times):
+            copied = f"SELECT job_id || '.{copy}', {columns} FROM samples WHERE rowid <= {last}"
+            connection.execute(f"INSERT INTO samples {copied}")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def read_naive(path: Path) -> pd.DataFrame:
     """The naive table as a frame, the way that comes to mind first."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -98,9 +125,10 @@ def read_naive(path: Path) -> pd.DataFrame:
 
 
 @contextlib.contextmanager
-def compacted(path: Path, samples: pd.DataFrame) -> Iterator[mops.SampleStore]:
-    """A store with these samples, all of them compacted."""
+def compacted(path: Path, samples: pd.DataFrame, times: int = 1) -> Iterator[mops.SampleStore]:
+    """A store with so many copies of these samples, all of them compacted."""
     with mops.SampleStore(path) as store:
         fill(store, samples)
+        repeat(store, times)
         store.compact()
         yield store
