@@ -215,8 +215,8 @@ class Arrays:
 
     def stretches(self) -> Iterator[Ints]:
         """The rows in turn, so many at once as stay in the processor's cache."""
-        for start in range(0, len(self.time_ns), _BLOCK_ROWS):
-            yield np.arange(start, min(start + _BLOCK_ROWS, len(self.time_ns)))
+        for part in stretches(len(self.time_ns)):
+            yield np.arange(part.start, part.stop)
 
     def frame(self, columns: Mapping[str, Any]) -> pd.DataFrame:
         """Put results back under the caller's rows.
@@ -254,6 +254,12 @@ class Arrays:
     def of_jobs(self, column: str) -> pd.Series[Any]:
         """A column of the caller's frame at the first row of each job (k)."""
         return self.samples[column].iloc[self.caller(self.first)].reset_index(drop=True)
+
+
+def stretches(rows: int) -> Iterator[slice]:
+    """So many rows in turn, as many at once as stay in the processor's cache."""
+    for start in range(0, rows, _BLOCK_ROWS):
+        yield slice(start, min(start + _BLOCK_ROWS, rows))
 
 
 def by_block(

@@ -10,24 +10,20 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
 
 import numpy as np
 
 from mops_analysis.metrics.arrays import Bools, Floats, Ints
 from mops_analysis.metrics.pace import (
     ERROR_FLOOR,
-    ERROR_UNKNOWN,
     MIN_TICK_S,
     Estimate,
-    Trials,
     growth_of_total,
     log_pace_since,
-    log_variance,
     origin_of,
     regularity,
 )
-from mops_analysis.metrics.running import Events, Running
+from mops_analysis.metrics.running import Running
 
 Inputs = tuple[Floats, ...]
 #: Logarithms of shares are cut off here; standardised inputs there.
@@ -42,22 +38,22 @@ _WEIGHTS = "data/eta_network.npz"
 _ROWS = 256
 
 
-def correct(running: Running, estimate: Estimate, rows: Ints | None = None) -> tuple[Floats, Floats, Floats]:
-    """ln(truth over estimate) at these rows: median, and how far the 80 % interval reaches below and above it."""
-    rows = np.arange(len(running.t)) if rows is None else rows
-    inputs = features(running, estimate, rows)
+def correct(running: Running, estimate: Estimate) -> tuple[Floats, Floats, Floats]:
+    """ln(truth over estimate) where it was made: median, and how far the 80 % interval reaches below and above it."""
+    inputs = features(running, estimate)
     out = np.hstack([_network(inputs[:, start : start + _ROWS]) for start in range(0, inputs.shape[1] + 1, _ROWS)])
     step = np.logaddexp(0, out)
-    return out[2] * _doubt(running, estimate, rows), _SPREAD * (step[1] + step[0]), _SPREAD * (step[3] + step[4])
+    return out[2] * _doubt(running, estimate), _SPREAD * (step[1] + step[0]), _SPREAD * (step[3] + step[4])
 
 
-def _doubt(running: Running, estimate: Estimate, rows: Ints) -> Floats:
+def _doubt(running: Running, estimate: Estimate) -> Floats:
     """B / (b + 0.02), b the mean past error of lambda: a steady job keeps its estimate. 1 if its total ever changed.
 
     The first two polls of a job are steady until the third says otherwise. Where the total has fallen the estimate
     stays as it is: the training jobs have no such total.
     """
-    error = (estimate.errors[0][rows] + estimate.errors[1][rows]) / 2
+    rows = estimate.rows
+    error = (estimate.errors[0] + estimate.errors[1]) / 2
     error[running.polls[rows] == 1] = 0.0
     doubt = np.where(running.changed[rows], 1.0, error / (error + ERROR_FLOOR))
     return np.where(running.growth[rows] < 0, 0.0, doubt)
@@ -89,20 +85,18 @@ def _rounded(values: Floats) -> Floats:
     return rounded
 
 
-def features(running: Running, estimate: Estimate, rows: Ints | None = None) -> Floats:
-    """The forty inputs of the network at these running rows, which rise; at all where None (40 x r)."""
-    rows = np.arange(len(running.t)) if rows is None else rows
-    inputs = np.empty((40, len(rows)))
-    newest = estimate.events.newest[rows]
-    is_other = np.diff(newest, prepend=-1) != 0
-    event, place = newest[is_other], np.cumsum(is_other) - 1
+def features(running: Running, estimate: Estimate) -> Floats:
+    """The forty inputs of the network where the estimate was made (40 x r)."""
+    inputs = np.empty((40, len(estimate.rows)))
+    is_other = np.diff(estimate.newest, prepend=-1) != 0
+    event, place = estimate.newest[is_other], np.cumsum(is_other) - 1
     number = 0
     for of_events in (_past_inputs, _pace_inputs, _spread_inputs):
         for values in of_events(estimate, event):
             inputs[number] = values[place]
             number += 1
     for of_rows in (_growth_inputs, _age_inputs, _place_inputs, _density_inputs, _story_inputs):
-        for values in of_rows(running, estimate, rows):
+        for values in of_rows(running, estimate):
             inputs[number] = values
             number += 1
     return inputs
@@ -110,16 +104,13 @@ def features(running: Running, estimate: Estimate, rows: Ints | None = None) -> 
 
 def _past_inputs(estimate: Estimate, at: Ints) -> Inputs:
     """How far off lambda was as a forecast: mean |e| and mean e at both origins, newest e at the first."""
-    events, inputs = estimate.events, []
-    for origin in estimate.pace.origins:
-        trials, missed = Trials.of(events, origin), np.clip(origin.missed(estimate.pace.log_pace), -8, 8)
-        inputs += [trials.mean(np.abs(missed), unknown=ERROR_UNKNOWN)[at], trials.mean(missed)[at]]
-    return (*inputs, estimate.pace.newest_error[at])
+    return (*(error[at] for error in estimate.ticking.past_errors), estimate.ticking.pace.newest_error(at))
 
 
 def _pace_inputs(estimate: Estimate, at: Ints) -> Inputs:
     """Log pace of other windows minus lambda; and of the newer half of the events minus the older half."""
-    events, log_pace = estimate.events, estimate.pace.log_pace[at]
+    events, pace = estimate.ticking.events, estimate.ticking.pace
+    log_pace = pace.log_pace[at]
     number = events.number[at]
     first = at - number
     starts = (
@@ -127,7 +118,7 @@ def _pace_inputs(estimate: Estimate, at: Ints) -> Inputs:
         np.where(number > 1, first + 1, first),
         at - np.minimum(3, number),
         at - np.minimum(np.maximum(-(-number // 8), 2), number),
-        estimate.pace.origins[0].at[at],
+        pace.origins[0].at[at],
         origin_of(events, (9, 10), at),
     )
     middle = at - -(-number // 2)
@@ -140,33 +131,20 @@ def _pace_inputs(estimate: Estimate, at: Ints) -> Inputs:
 
 def _spread_inputs(estimate: Estimate, at: Ints) -> Inputs:
     """Spread of ln(gap) and of ln(advance), regularity, and the longest gap as a share of the time."""
-    events = estimate.events
-    ticked = events.number > 0
-    gap = np.where(ticked, np.diff(events.tau, prepend=0.0), 0.0)
-    advance = np.where(ticked, np.diff(events.work, prepend=0), 0).astype(np.float64)
-    longest = np.maximum(_longest(events, gap)[at], MIN_TICK_S) / np.maximum(events.tau[at], MIN_TICK_S)
+    ticking = estimate.ticking
+    longest = np.maximum(ticking.longest_gap[at], MIN_TICK_S) / np.maximum(ticking.events.tau[at], MIN_TICK_S)
     return (
-        np.minimum(np.sqrt(estimate.gap_variance[at]), 3),
-        np.minimum(np.sqrt(log_variance(events, advance)[at]), 3),
-        regularity(events, estimate.gap_variance)[at],
+        np.minimum(np.sqrt(ticking.gap_variance[at]), 3),
+        np.minimum(np.sqrt(ticking.advance_variance[at]), 3),
+        regularity(ticking.events, ticking.gap_variance, at),
         np.clip(np.log(longest), -_FLOOR, 0),
     )
 
 
-def _longest(events: Events, values: Floats) -> Floats:
-    """Largest value of the job so far."""
-    largest = np.empty(len(values))
-    edges = np.append(np.flatnonzero(events.number == 0), len(values))
-    for start, end in pairwise(edges.tolist()):
-        np.maximum.accumulate(values[start:end], out=largest[start:end])
-    return largest
-
-
-def _growth_inputs(running: Running, estimate: Estimate, rows: Ints) -> Inputs:
+def _growth_inputs(running: Running, estimate: Estimate) -> Inputs:
     """Growth of the total over all, half, a quarter, an eighth of the polls; how long ago and how often it changed."""
-    is_change = running.growth != np.where(running.polls > 0, np.roll(running.growth, 1), running.growth)
-    ever, ago, changes = _since(running, is_change, rows)
-    delta = estimate.delta[rows]
+    rows, delta = estimate.rows, estimate.delta
+    ever, ago, changes = _since(running, running.resizes, rows)
     return (
         *(growth_of_total(running, parts, rows) for parts in (1, 2, 4, 8)),
         np.where(ever, np.log((ago + delta) / (running.t[rows] + delta)), 0.0),
@@ -174,37 +152,39 @@ def _growth_inputs(running: Running, estimate: Estimate, rows: Ints) -> Inputs:
     )
 
 
-def _since(running: Running, happens: Bools, rows: Ints) -> tuple[Bools, Floats, Ints]:
-    """Whether it has ever happened to the job, how long ago, and how often."""
-    newest = np.maximum.accumulate(np.where(happens | (running.polls == 0), np.arange(len(happens)), 0))[rows]
-    sums, head = np.cumsum(happens, dtype=np.int64), running.head[rows]
-    often: Ints = sums[rows] - sums[head] + happens[head]
-    return often > 0, running.t[rows] - running.t[newest], often
+def _since(running: Running, happened: Ints, rows: Ints) -> tuple[Bools, Floats, Ints]:
+    """Whether it has ever happened to the job, how long ago, and how often; it happened at these rows, which rise."""
+    so_far = np.searchsorted(happened, rows, side="right")
+    often: Ints = so_far - np.searchsorted(happened, running.head[rows])
+    ever = often > 0
+    newest = np.where(ever, np.append(happened, 0)[so_far - 1], rows)
+    return ever, running.t[rows] - running.t[newest], often
 
 
-def _age_inputs(running: Running, estimate: Estimate, rows: Ints) -> Inputs:
+def _age_inputs(running: Running, estimate: Estimate) -> Inputs:
     """How long the counter has stood still: against the usual gap, the time so far, and the time left."""
-    age, delta = np.maximum(estimate.age[rows], 0), estimate.delta[rows]
+    age, delta = np.maximum(estimate.age, 0), estimate.delta
     return (
-        np.minimum(np.log(1 + age / np.maximum(estimate.gap[rows], MIN_TICK_S)), 6),
-        np.clip(np.log((age + delta) / (running.t[rows] + delta)), -_FLOOR, 4),
-        np.clip(np.log((age + delta) / (estimate.remaining[rows] + delta)), -_FLOOR, 4),
+        np.minimum(np.log(1 + age / np.maximum(estimate.gap, MIN_TICK_S)), 6),
+        np.clip(np.log((age + delta) / (running.t[estimate.rows] + delta)), -_FLOOR, 4),
+        np.clip(np.log((age + delta) / (estimate.remaining + delta)), -_FLOOR, 4),
     )
 
 
-def _place_inputs(running: Running, estimate: Estimate, rows: Ints) -> Inputs:
+def _place_inputs(running: Running, estimate: Estimate) -> Inputs:
     """How much is done, how much is left, and in how many steps."""
-    delta, u, left = estimate.delta[rows], running.u[rows], np.maximum(running.work_left[rows], 0)
-    ahead = estimate.remaining[rows] + delta
+    rows, delta = estimate.rows, estimate.delta
+    u, left = running.u[rows], np.maximum(running.work_left[rows], 0)
+    ahead = estimate.remaining + delta
     share = running.work[rows] / np.maximum(running.size[rows], 1)
     seen = u / np.maximum(u + left.astype(np.float64), 1)
-    ticks_left = left / np.maximum(estimate.mean_advance[rows], 1e-9)
+    ticks_left = left / np.maximum(estimate.mean_advance, 1e-9)
     return (
         share,
         _log_share(share),
         np.minimum(np.log(ahead / (running.t[rows] + delta)), 6),
         _log_share(seen),
-        np.log(1.0 + estimate.ticks[rows]),
+        np.log(1.0 + estimate.ticks),
         np.log(1.0 + running.polls[rows]),
         np.minimum(np.log(1 + ticks_left), 9),
         np.minimum(np.log(ahead / delta), 9),
@@ -215,22 +195,23 @@ def _log_share(share: Floats) -> Floats:
     return np.log(np.maximum(share, np.exp(-_FLOOR)))
 
 
-def _density_inputs(running: Running, estimate: Estimate, rows: Ints) -> Inputs:
+def _density_inputs(running: Running, estimate: Estimate) -> Inputs:
     """Ticks per poll, so far and over the newest quarter of the polls."""
-    polls, ticks = running.polls[rows], estimate.ticks[rows]
+    events, polls, ticks = estimate.ticking.events, running.polls[estimate.rows], estimate.ticks
     quarter = -(-polls // 4)
-    return ticks / np.maximum(polls, 1), (ticks - estimate.ticks[rows - quarter]) / np.maximum(quarter, 1)
+    before = events.number[events.newest[estimate.rows - quarter]]
+    return ticks / np.maximum(polls, 1), (ticks - before) / np.maximum(quarter, 1)
 
 
-def _story_inputs(running: Running, estimate: Estimate, rows: Ints) -> Inputs:
+def _story_inputs(running: Running, estimate: Estimate) -> Inputs:
     """Falls of the counter, lead time, and what was done before the first sample."""
-    t, u, work, delta = running.t[rows], running.u[rows], running.work[rows], estimate.delta[rows]
-    before = np.where(running.polls > 0, np.roll(running.work, 1), running.work)
-    ever, ago, falls = _since(running, running.work < before, rows)
+    rows, delta, events = estimate.rows, estimate.delta, estimate.ticking.events
+    t, u, work = running.t[rows], running.u[rows], running.work[rows]
+    ever, ago, falls = _since(running, running.falls, rows)
     start = running.work[running.head[rows]]
     again = u / np.maximum(work - start, np.exp(-3) * np.maximum(u, 1))
-    events, newest, ticked = estimate.events, estimate.events.newest[rows], estimate.ticks[rows] > 0
-    second = newest - events.number[newest] + ticked
+    ticked = estimate.ticks > 0
+    second = estimate.newest - estimate.ticks + ticked
     lead = np.where(ticked, events.tau[np.minimum(second, len(events.tau) - 1)], t)
     return (
         np.minimum(falls, 4).astype(np.float64),

@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from statistics import NormalDist
 from typing import Any
 
@@ -36,11 +36,11 @@ import pandas as pd
 
 from mops_analysis import schema
 from mops_analysis.errors import SchemaError
-from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, Ints
+from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, Ints, stretches
 from mops_analysis.metrics.correction import correct
 from mops_analysis.metrics.counting import includes_failed_so_far
 from mops_analysis.metrics.history import Outlook, learn
-from mops_analysis.metrics.pace import ERROR_FLOOR, Estimate, estimate_remaining, log_pace_since
+from mops_analysis.metrics.pace import ERROR_FLOOR, Estimate, Ticking, estimate_remaining, log_pace_since
 from mops_analysis.metrics.running import Running, count_work
 
 #: The interval's offsets: softplus of a linear form in the nine inputs of `_offsets`.
@@ -169,7 +169,7 @@ def _fan_seconds(
     is_new = np.arange(len(arrays.time_ns)) >= np.repeat(arrays.first + said.rows, np.diff(arrays.edges))
     learns = bool(arrays.label())
     outlooks = (
-        _outlook(block, rows.start, processed_includes_failed, correction, is_new[row[rows]] | learns)
+        _joined(_outlooks(block, rows.start, processed_includes_failed, correction, is_new[row[rows]] | learns))
         for rows, _, block in moved.blocks()
     )
     fan = [said.seconds.copy() for _ in widths]
@@ -271,7 +271,7 @@ def _offsets(running: Running, estimate: Estimate) -> tuple[Floats, Floats]:
     """
     inputs = doubt_inputs(running, estimate)
     low, high = (
-        np.logaddexp(0, sum((a * x for a, x in zip(weights, inputs, strict=True)), np.zeros(len(running.t))))
+        np.logaddexp(0, sum((a * x for a, x in zip(weights, inputs, strict=True)), np.zeros(len(estimate.rows))))
         for weights in (_LOW, _HIGH)
     )
     return low, high
@@ -279,45 +279,53 @@ def _offsets(running: Running, estimate: Estimate) -> tuple[Floats, Floats]:
 
 def doubt_inputs(running: Running, estimate: Estimate) -> tuple[Floats, ...]:
     """The x of `_offsets`; all without a unit."""
-    ahead = estimate.remaining + estimate.delta
-    ticks_left = running.work_left / np.maximum(estimate.mean_advance, 1e-9)
-    events, pace = estimate.events, estimate.pace
+    ahead, rows = estimate.remaining + estimate.delta, estimate.rows
+    ticks_left = running.work_left[rows] / np.maximum(estimate.mean_advance, 1e-9)
+    events, pace, newest = estimate.ticking.events, estimate.ticking.pace, estimate.newest
+    log_pace = log_pace_since(events, events.first[newest], newest)
     return (
         np.ones(len(ahead)),
         np.log(ERROR_FLOOR + estimate.errors[0]),
         np.log(ERROR_FLOOR + estimate.errors[1]),
-        np.log(1 + ahead / (running.t + estimate.delta)),
+        np.log(1 + ahead / (running.t[rows] + estimate.delta)),
         np.log(1.0 + estimate.ticks),
         np.minimum(np.log(1 + ticks_left), 9),
-        running.changed.astype(np.float64),
-        np.clip(log_pace_since(events, events.first) - pace.log_pace, -4, 4)[events.newest],
-        pace.newest_error[events.newest],
+        running.changed[rows].astype(np.float64),
+        np.clip(log_pace - pace.log_pace[newest], -4, 4),
+        pace.newest_error(newest),
     )
 
 
-def _outlook(
+def _outlooks(
     block: Arrays, first_row: int, processed_includes_failed: IncludesFailed, correction: bool, is_new: Bools
-) -> Outlook:
+) -> list[Outlook]:
     """What each job's own samples say at its new running rows, and at the one before; the block is at `first_row`."""
     running = count_work(block, includes_failed_so_far(block, processed_includes_failed))
-    estimate = estimate_remaining(running)
+    ticking = Ticking.of(running)
     new = is_new[running.row]
     rows = np.flatnonzero(new | np.append(new[1:], False))
-    remaining, delta = estimate.remaining[rows], estimate.delta[rows]
+    # A long job is looked at in stretches: the forty inputs alone take 320 bytes a row.
+    parts = [rows[part] for part in stretches(len(rows))] or [rows]
+    estimates = (estimate_remaining(running, ticking, part) for part in parts)
+    return [_outlook(running, estimate, first_row, correction) for estimate in estimates]
+
+
+def _outlook(running: Running, estimate: Estimate, first_row: int, correction: bool) -> Outlook:
+    rows, remaining, delta = estimate.rows, estimate.remaining, estimate.delta
     if correction:
-        shift, low, high = correct(running, estimate, rows)
+        shift, low, high = correct(running, estimate)
         remaining = np.maximum((remaining + delta) * np.exp(shift) - delta, 0)
     else:
-        low, high = (offset[rows] for offset in _offsets(running, estimate))
+        low, high = _offsets(running, estimate)
     return Outlook(
         row=first_row + running.row[rows],
         t=running.t[rows],
-        share_done=(running.work / np.maximum(running.size, 1))[rows],
+        share_done=running.work[rows] / np.maximum(running.size[rows], 1),
         remaining=remaining,
         delta=delta,
         low=low,
         high=high,
-        says=((estimate.ticks > 0) & running.known)[rows],
+        says=(estimate.ticks > 0) & running.known[rows],
     )
 
 
@@ -347,8 +355,10 @@ def _hold(outlook: Outlook) -> Floats:
     slack = _HOLD * (outlook.remaining + outlook.delta) * (outlook.low + outlook.high)
     seconds = np.full(len(finish), np.nan)
     shown: float | None = None
-    news = zip(outlook.t.tolist(), finish.tolist(), slack.tolist(), outlook.says.tolist(), strict=True)
-    for i, (t, latest, inertia, is_said) in enumerate(news):
+    # Python's numbers take four times the memory of numpy's: some rows at a time.
+    columns = (outlook.t, finish, slack, outlook.says)
+    parts = (zip(*(column[part].tolist() for column in columns), strict=True) for part in stretches(len(finish)))
+    for i, (t, latest, inertia, is_said) in enumerate(chain.from_iterable(parts)):
         if not is_said:
             shown = None
             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -49,11 +50,11 @@ class Pace:
     origins: tuple[Origin, ...]
     errors: tuple[Floats, ...]
 
-    @property
-    def newest_error(self) -> Floats:
+    def newest_error(self, at: Ints) -> Floats:
         """Signed error of the newest past forecast, made where half of the work was done; 0 where there is none."""
         half = self.origins[0]
-        return np.where(half.valid, np.clip(half.missed(self.log_pace), -2, 2), 0.0)
+        missed = self.log_pace[half.at[at]] - half.log_truth[at]
+        return np.where(half.valid[at], np.clip(missed, -2, 2), 0.0)
 
 
 def find_pace(events: Events) -> Pace:
@@ -153,33 +154,35 @@ class Trials:
     ----------
     events, origin
         The events, and where their forecasts were made.
-    known
-        Whether the newer half proves any.
-    scale
-        What brings an error to the integer that is summed: 0 for an event that proves no forecast.
-    divisor
-        What brings such a sum to the mean error.
+    tried
+        Whether the event proves a forecast.
+    tries
+        How many such events the newer half has.
     """
 
     events: Events
     origin: Origin
-    known: Bools
-    scale: Floats
-    divisor: Floats
+    tried: Bools
+    tries: Ints
 
     @classmethod
     def of(cls, events: Events, origin: Origin, least: int = 1) -> Trials:
         """The forecasts of a window that exists from so many ticks on."""
         tried = origin.valid & (events.number[origin.at] >= least)
-        tries = sum_recent(events, tried)
-        scale: Floats = np.where(tried, _ERROR_UNIT, 0.0)
-        return cls(events, origin, tries > 0, scale, _ERROR_UNIT * np.maximum(tries, 1))
+        return cls(events, origin, tried, sum_recent(events, tried))
+
+    @property
+    def known(self) -> Bools:
+        """Whether the newer half proves any."""
+        return self.tries > 0
 
     def mean(self, error: Floats, *, unknown: float = 0.0) -> Floats:
         """Mean of these errors, one for each event that proves a forecast."""
         # Sums of integers: a float sum would depend on what was summed before it, hence on other jobs.
-        parts = error * self.scale
-        mean: Floats = sum_recent(self.events, np.rint(parts, out=parts).astype(np.int64)) / self.divisor
+        parts = error * _ERROR_UNIT
+        parts *= self.tried
+        mean: Floats = sum_recent(self.events, np.rint(parts, out=parts).astype(np.int64)) / _ERROR_UNIT
+        mean /= np.maximum(self.tries, 1)
         if unknown:
             mean[~self.known] = unknown
         return mean
@@ -205,17 +208,66 @@ def sum_newest(values: Ints | Bools, count: Ints) -> Ints:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What is known at each running row, r rows.
+class Ticking:
+    """What the ticks of whole jobs tell, e events.
 
     Attributes
     ----------
     events
-        The ticks that it stands on.
+        The ticks.
     pace
         What they tell about the pace.
     gap_variance
-        Variance of the logarithm of the time between ticks, per event.
+        Variance of the logarithm of the time between ticks.
+    """
+
+    events: Events
+    pace: Pace
+    gap_variance: Floats
+
+    @classmethod
+    def of(cls, running: Running) -> Ticking:
+        """Find the ticks and the pace."""
+        events = find_events(running)
+        return cls(events, find_pace(events), log_variance(events, np.diff(events.tau, prepend=0.0)))
+
+    @cached_property
+    def advance_variance(self) -> Floats:
+        """Variance of the logarithm of the work per tick."""
+        advance = np.where(self.events.number > 0, np.diff(self.events.work, prepend=0), 0)
+        return log_variance(self.events, advance.astype(np.float64))
+
+    @cached_property
+    def longest_gap(self) -> Floats:
+        """Longest time between two of the job's ticks so far [s]."""
+        gap = np.where(self.events.number > 0, np.diff(self.events.tau, prepend=0.0), 0.0)
+        edges = np.append(np.flatnonzero(self.events.number == 0), len(gap))
+        for start, end in pairwise(edges.tolist()):
+            np.maximum.accumulate(gap[start:end], out=gap[start:end])
+        return gap
+
+    @cached_property
+    def past_errors(self) -> tuple[Floats, ...]:
+        """How far off lambda was as a forecast [logarithms]: mean |e| and mean e, at each origin."""
+        means: list[Floats] = []
+        for origin in self.pace.origins:
+            trials, missed = Trials.of(self.events, origin), np.clip(origin.missed(self.pace.log_pace), -8, 8)
+            means += [trials.mean(np.abs(missed), unknown=ERROR_UNKNOWN), trials.mean(missed)]
+        return tuple(means)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is known at some running rows, r rows.
+
+    Attributes
+    ----------
+    rows
+        The running rows; they rise.
+    ticking
+        The ticks that it stands on.
+    newest
+        The newest of them.
     gap
         Seconds that a tick is expected to take.
     age
@@ -232,9 +284,9 @@ class Estimate:
         Past errors of the pace [logarithms], per origin.
     """
 
-    events: Events
-    pace: Pace
-    gap_variance: Floats
+    rows: Ints
+    ticking: Ticking
+    newest: Ints
     gap: Floats
     age: Floats
     remaining: Floats
@@ -244,46 +296,45 @@ class Estimate:
     errors: tuple[Floats, ...]
 
 
-def estimate_remaining(running: Running) -> Estimate:
-    """B = max(e^lambda R (1 + growth) - regular min(age, gap), 0) + max(age - 2 gap, 0).
+def estimate_remaining(running: Running, ticking: Ticking | None = None, rows: Ints | None = None) -> Estimate:
+    """B = max(e^lambda R (1 + growth) - regular min(age, gap), 0) + max(age - 2 gap, 0), at these rows; None: at all.
 
     The work left at the present pace, more of it while the total grows, R / (1 - growth) of it while the total falls;
     credit for the batch under way if batches are regular; a stall is expected to last as long again as it already has.
     """
-    events = find_events(running)
-    pace = find_pace(events)
-    newest = events.newest
-    advance = _mean_advance(events)[newest]
-    seconds_per_item = np.exp(pace.log_pace)[newest]
+    ticking = ticking or Ticking.of(running)
+    rows = np.arange(len(running.t)) if rows is None else rows
+    events, newest, t = ticking.events, ticking.events.newest[rows], running.t[rows]
+    advance = _mean_advance(events, newest)
+    seconds_per_item = np.exp(ticking.pace.log_pace[newest])
     gap = seconds_per_item * advance
-    age = running.t - events.tau[newest]
-    growth = np.clip(growth_of_total(running, 8), -1, 1)
-    work_left = running.work_left * (1 + np.maximum(growth, 0)) / (1 - np.minimum(growth, 0))
-    gap_variance = log_variance(events, np.diff(events.tau, prepend=0.0))
-    credit = regularity(events, gap_variance)[newest] * np.minimum(age, gap)
+    age = t - events.tau[newest]
+    growth = np.clip(growth_of_total(running, 8, rows), -1, 1)
+    work_left = running.work_left[rows] * (1 + np.maximum(growth, 0)) / (1 - np.minimum(growth, 0))
+    credit = regularity(events, ticking.gap_variance, newest) * np.minimum(age, gap)
     left = np.maximum(seconds_per_item * work_left - credit, 0)
     return Estimate(
-        events=events,
-        pace=pace,
-        gap_variance=gap_variance,
+        rows=rows,
+        ticking=ticking,
+        newest=newest,
         gap=gap,
         age=age,
         remaining=left + np.maximum(age - 2 * gap, 0),
-        delta=np.maximum(running.t / np.maximum(running.polls, 1), _MIN_POLL_S),
+        delta=np.maximum(t / np.maximum(running.polls[rows], 1), _MIN_POLL_S),
         ticks=events.number[newest],
         mean_advance=advance,
-        errors=tuple(error[newest] for error in pace.errors),
+        errors=tuple(error[newest] for error in ticking.pace.errors),
     )
 
 
-def _mean_advance(events: Events) -> Floats:
+def _mean_advance(events: Events, at: Ints) -> Floats:
     """Work per tick, of the newest eight ticks; 0 before the first."""
-    ticks = np.minimum(events.number, 8)
-    done = events.work - events.work[np.arange(len(ticks)) - ticks]
-    return done / np.maximum(ticks, 1)
+    ticks = np.minimum(events.number[at], 8)
+    advance: Floats = (events.work[at] - events.work[at - ticks]) / np.maximum(ticks, 1)
+    return advance
 
 
-def growth_of_total(running: Running, parts: int, rows: Ints | slice = slice(None)) -> Floats:
+def growth_of_total(running: Running, parts: int, rows: Ints) -> Floats:
     """How much the total grew per work done, over the newest part of the polls: 1 if it grew without work."""
     polls = running.polls[rows]
     before = running.head[rows] + polls - -(-polls // parts)
@@ -293,9 +344,9 @@ def growth_of_total(running: Running, parts: int, rows: Ints | slice = slice(Non
     return growth
 
 
-def regularity(events: Events, gap_variance: Floats) -> Floats:
+def regularity(events: Events, gap_variance: Floats, at: Ints) -> Floats:
     """1 for ticks at equal distances, falling to 0 where their logarithm spreads by 0.5, over the newer half."""
-    return np.where(events.number > 0, np.clip(1 - gap_variance / 0.25, 0, 1), 0.0)
+    return np.where(events.number[at] > 0, np.clip(1 - gap_variance[at] / 0.25, 0, 1), 0.0)
 
 
 def log_variance(events: Events, values: Floats) -> Floats:

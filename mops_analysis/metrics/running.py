@@ -61,10 +61,23 @@ class Running:
         """Number of polls before each row, 0 for the first."""
         return np.arange(len(self.head)) - self.head
 
-    @cached_property
+    @property
     def work_left(self) -> Ints:
         """What the counter still has to rise."""
         return self.size - self.work
+
+    @cached_property
+    def resizes(self) -> Ints:
+        """The rows at which the size changed, but for each job's first."""
+        return self._changes(self.growth != _previous(self.growth))
+
+    @cached_property
+    def falls(self) -> Ints:
+        """The rows at which the counter fell."""
+        return self._changes(self.work < _previous(self.work))
+
+    def _changes(self, happens: Bools) -> Ints:
+        return np.flatnonzero(happens & (self.polls > 0))
 
 
 def count_work(block: Arrays, includes_failed: Bools) -> Running:
