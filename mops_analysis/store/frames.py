@@ -107,12 +107,14 @@ def samples(connection: sqlite3.Connection, store: Path, wanted: Wanted) -> pd.D
     is_sorted = ((job[1:] > job[:-1]) | (is_same & rises)).all()
     order = slice(None) if is_sorted else np.lexsort((seq, at_ns, job))
     words = [schema.status_word(word) for word in of["words"]]
+    latency = of["latency_us"][order]
+    latency /= 1e6  # where it lies: fresh memory is dear
     columns = {
         "job_id": pd.array(of["job_ids"], dtype="string").take(job[order]),
         "sampled_at": pd.DatetimeIndex(at_ns[order].view("M8[ns]"), tz="UTC"),
         "status": pd.array(words, dtype="string").take(of["status"][order]),
         **{name: of[name][order] for name, _ in SAMPLE_ROW[-4:]},
-        "latency_s": of["latency_us"][order] / 1e6,
+        "latency_s": latency,
     }
     return pd.DataFrame(columns, copy=False)  # of `schema.SAMPLE_DTYPES` already
 
@@ -186,7 +188,8 @@ def _joined(connection: sqlite3.Connection, store: Path, wanted: Wanted, *live: 
     parts = segments.parts(connection, wanted)
     pieces = itertools.chain((segments.read(store, part, wanted) for part in parts), live)
     most = sum(part.samples for part in parts) + sum(len(piece.numbers["seq"]) for piece in live)
-    dtypes = {**{name: dtype for name, dtype in SAMPLE_ROW if name in segments.NUMBERS}, "job_id": "i4", "status": "i4"}
+    numbers = {name: dtype for name, dtype in SAMPLE_ROW if name in segments.NUMBERS}
+    dtypes = {**numbers, "latency_us": "f8", "job_id": "i4", "status": "i4"}
     # Filled piece by piece: fresh memory is dear, and this way each piece takes that of the one before.
     of: dict[str, Any] = {name: np.empty(most, dtype) for name, dtype in dtypes.items()}
     known: dict[str, dict[str, int]] = {"job_id": {}, "status": {}}
@@ -196,13 +199,15 @@ def _joined(connection: sqlite3.Connection, store: Path, wanted: Wanted, *live: 
         for name in segments.NUMBERS:
             of[name][rows] = piece.numbers[name]
         for name, (codes, texts) in (("job_id", piece.job), ("status", piece.status)):
-            numbers = [known[name].setdefault(text, len(known[name])) for text in texts]
-            of[name][rows] = np.array(numbers, dtype=np.int32)[codes]
+            places = [known[name].setdefault(text, len(known[name])) for text in texts]
+            of[name][rows] = np.array(places, dtype=np.int32)[codes]
         count = rows.stop
     if count < most:
         of = {name: column[:count].copy() for name, column in of.items()}
     for name, texts_name in (("job_id", "job_ids"), ("status", "words")):
         of[texts_name] = sorted(known[name])
+        if of[texts_name] == list(known[name]):
+            continue
         rank = np.empty(len(known[name]), dtype=np.int32)
         rank[[known[name][text] for text in of[texts_name]]] = np.arange(len(rank))
         of[name] = rank[of[name]]
