@@ -510,6 +510,15 @@ def test_the_sixth_number_of_a_running_job_is_its_finish():
     assert "Finish | – | waits for a review" in head(tear_sheet(FLEET, "review-1", tz="UTC"))
 
 
+@pytest.mark.parametrize("window", [120, 120.0, "2min"])
+def test_a_window_in_seconds_is_said_as_such(window, tmp_path):
+    """A number is seconds, in the tear sheet's head and foot and in the report."""
+    figure = tear_sheet(job(), "job-1", window=window, tz="UTC")
+    assert "2 m window: " in head(figure)
+    assert "trailing window of 2 m." in head(figure)
+    assert "window of 2 m." in report(job(), tmp_path / "report.md", window=window, tz="UTC").read_text("utf-8")
+
+
 def test_five_comparable_jobs_make_ranks():
     """A strip each for duration, throughput and failure rate; with four there are none."""
     samples = pd.concat([*BEFORE, job("new", step=20)], ignore_index=True)

@@ -51,7 +51,7 @@ class Measures:
     failure_rate: pd.DataFrame
     backtest: pd.DataFrame
     polls: pd.DataFrame | None
-    window: str
+    window: float | str
     zone: dt.tzinfo
     ends: tuple[float, float]
 
@@ -76,7 +76,7 @@ def measure(
     everything: pd.DataFrame,
     chosen: pd.Series[bool],
     *,
-    window: str,
+    window: float | str,
     zone: dt.tzinfo,
     polls: pd.DataFrame | None = None,
 ) -> Measures:

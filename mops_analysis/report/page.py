@@ -20,6 +20,7 @@ from mops_analysis import charts, metrics, schema
 from mops_analysis.charts import canvas, clock, palette
 from mops_analysis.charts.failures import percent_text
 from mops_analysis.errors import ConfigurationError, SchemaError
+from mops_analysis.metrics.arrays import seconds
 from mops_analysis.report.attention import attention
 from mops_analysis.report.measures import Measures, baseline, measure, windowed_failures
 from mops_analysis.report.tables import markdown_text
@@ -38,7 +39,7 @@ def report(
     *,
     job_ids: Sequence[str] | None = None,
     title: str | None = None,
-    window: str = "2min",
+    window: float | str = "2min",
     tz: str | dt.tzinfo | None = None,
     polls: pd.DataFrame | None = None,
 ) -> Path:
@@ -58,7 +59,7 @@ def report(
     title
         Its heading.
     window
-        Width of the throughput window, as a pandas offset string.
+        Width of the throughput window, in seconds or as a pandas offset string.
     tz
         Zone to show, such as "Europe/Berlin". By default the viewer's own.
     polls
@@ -168,7 +169,7 @@ def _content(source: _Source, title: str) -> dict[str, Any]:
         "version": mops_analysis.__version__,
         "zone": _zone(measures) if samples else "",
         "span": _span(measures.ends, measures.zone) if samples else "no samples",
-        "window": clock.duration_text(pd.Timedelta(measures.window).total_seconds()),
+        "window": clock.duration_text(seconds(measures.window, "window")),
         "samples": samples,
         "failed_polls": failed,
         "record": measures.record if not jobs["terminal"].all() else None,

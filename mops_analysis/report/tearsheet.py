@@ -19,6 +19,7 @@ from mops_analysis.charts.failures import percent_text
 from mops_analysis.charts.palette import Theme, status_colour, status_mark, theme_named
 from mops_analysis.charts.tracks import elided, names_of
 from mops_analysis.errors import SchemaError
+from mops_analysis.metrics.arrays import seconds
 from mops_analysis.metrics.comparison import ENOUGH, comparable
 from mops_analysis.report.measures import Measures, baseline, measure, windowed_failures
 
@@ -33,7 +34,7 @@ def tear_sheet(
     job_id: str,
     *,
     history: pd.DataFrame | None = None,
-    window: str = "2min",
+    window: float | str = "2min",
     tz: str | dt.tzinfo | None = None,
     theme: str = "light",
 ) -> Figure:
@@ -51,7 +52,7 @@ def tear_sheet(
     history
         Samples of the jobs to compare it with. By default the other jobs in `samples`.
     window
-        Width of the throughput window, as a pandas offset string.
+        Width of the throughput window, in seconds or as a pandas offset string.
     tz
         Zone to show, such as "Europe/Berlin". By default the viewer's own.
     theme
@@ -231,7 +232,7 @@ def _said(value: Any, say: Any) -> str:
 
 
 def _window(measures: Measures) -> str:
-    return clock.duration_text(pd.Timedelta(measures.window).total_seconds())
+    return clock.duration_text(seconds(measures.window, "window"))
 
 
 def _rate(rate: float) -> str:
