@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from mops_analysis import eta, load_example, schema, throughput
+from mops_analysis import eta, failure_rate, load_example, schema, throughput
 from mops_analysis.charts import (
     alt_text,
     canvas,
@@ -388,9 +388,13 @@ def test_elapsed_time_starts_each_job_at_zero(name):
 @pytest.mark.parametrize(
     "plot",
     [
-        lambda samples, share: plot_throughput(throughput_frame(samples, 2.0).join(share), tz="UTC", x="share"),
+        lambda samples, share: plot_throughput(
+            throughput_frame(samples, 2.0).assign(progress_percentage=share), tz="UTC", x="share"
+        ),
         lambda samples, share: plot_failure_rate(
-            failure_frame(samples, np.ones(10), np.arange(10) + 2).join(share), tz="UTC", x="share"
+            failure_frame(samples, np.ones(10), np.arange(10) + 2).assign(progress_percentage=share),
+            tz="UTC",
+            x="share",
         ),
     ],
     ids=["throughput", "failures"],
@@ -408,9 +412,36 @@ def test_over_the_share_done_jobs_of_any_length_lie_over_each_other(plot):
     assert ax.get_xlim()[1] == pytest.approx(100, abs=1)
 
 
+def test_over_the_share_done_the_window_is_known():
+    """With the share done added as the error says, the frame still says how wide its windows are."""
+    samples = load_example().query("job_id == 'clean-import-1'")
+    rates, failures = (metric(samples, window="10s") for metric in (throughput, failure_rate))
+    with pytest.raises(SchemaError) as refused:
+        plot_throughput(rates, tz="UTC", x="share")
+    cure = str(refused.value).rpartition("it: ")[2]
+    rates, failures = (eval(cure, {"frame": frame, "samples": samples}) for frame in (rates, failures))
+    assert "90 % of the steps" in [each.get_label() for each in plot_throughput(rates, tz="UTC", x="share").collections]
+    assert plot_failure_rate(failures, tz="UTC", x="share").get_xlabel() == "share done [%]"
+
+
+def test_a_sample_of_unknown_share_has_no_place_among_shares():
+    """It is left out; the others are where they are."""
+    frame = throughput_frame(STEADY, 2.0).assign(progress_percentage=[0.0, 25.0, np.nan, 75.0, 100.0])
+    assert drawn(plot_throughput(frame, tz="UTC", x="share"), "job-1").get_xdata().tolist() == [0, 25, 75, 100]
+    unknown = frame.assign(progress_percentage=np.nan)
+    assert "no samples" in alt_text(plot_throughput(unknown, tz="UTC", x="share"))
+
+
+def test_ticks_of_elapsed_time_do_not_remember():
+    """An axis that showed five minutes and then ninety has the ticks of ninety."""
+    used, new = (clock._ElapsedTicks(nbins=7) for _ in range(2))
+    used.tick_values(0, 5)
+    assert used.tick_values(0, 90).tolist() == new.tick_values(0, 90).tolist() == [0, 15, 30, 45, 60, 75, 90]
+
+
 def test_shares_have_to_be_there():
-    """The error says how to join them; progress itself has no such axis."""
-    with pytest.raises(SchemaError, match="for x='share' join it"):
+    """The error says how to add them; progress itself has no such axis."""
+    with pytest.raises(SchemaError, match=r"for x='share' add it: frame\.assign"):
         plot_throughput(throughput_frame(STEADY, 1.0), x="share")
     with pytest.raises(ConfigurationError, match="expected 'clock' or 'elapsed', got 'share'"):
         plot_progress(STEADY, x="share")

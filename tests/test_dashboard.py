@@ -511,15 +511,18 @@ def test_choosing_jobs_that_are_still_to_come(tmp_path: Path, monkeypatch: pytes
 
 def test_rates_over_the_share_done(view: LiveView) -> None:
     """The menu of the x axis reaches the chart of rates; progress, a straight line there, stays over elapsed time."""
+    view.picker.selected = ("job-2",)
     view._bar.menus["x"].value = "share"
-    until(lambda: not view._behind and view._shown.settings.x == "share")
+    until(lambda: not view._behind and view._shown.settings.x == "share" and len(view._shown.summary) == 1)
     view.stop()
-    x_labels = []
+    drawn = []
     for chart in panels.charts_of(view._shown)[:2]:
         ax = Figure().add_subplot()
         chart.draw(ax)
-        x_labels.append(ax.get_xlabel())
+        drawn.append(ax)
+    x_labels = [ax.get_xlabel() for ax in drawn]
     assert x_labels == ["elapsed since the job's first sample [min]", "share done [%]"]
+    assert "90 % of the steps" in [each.get_label() for each in drawn[1].collections]
 
 
 def test_the_theme_of_the_page(view: LiveView) -> None:

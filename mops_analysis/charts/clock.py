@@ -262,15 +262,15 @@ _ELAPSED_STEPS = [1, 1.5, 2, 3, 5, 6, 10]
 
 def draw_elapsed_axis(axis: Axis) -> None:
     """Tick an axis that holds elapsed time."""
-    axis.set_major_locator(_ElapsedTicks(nbins=7, steps=_ELAPSED_STEPS))
+    axis.set_major_locator(_ElapsedTicks(nbins=7))
 
 
 class _ElapsedTicks(ticker.MaxNLocator):
     """Ticks at 10, 15, 30 or 60 of a unit; below ten of it at decimal steps, as nobody counts in 0.6 minutes."""
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
-        if max(abs(vmin), abs(vmax)) < 10:
-            self.set_params(steps=[1, 2, 5, 10])
+        is_short = max(abs(vmin), abs(vmax)) < 10
+        self.set_params(steps=[1, 2, 5, 10] if is_short else _ELAPSED_STEPS)
         return super().tick_values(vmin, vmax)
 
 
@@ -282,7 +282,7 @@ def draw_elapsed_top(ax: Axes, start: float, theme: Theme) -> None:
     low, high = ax.get_xlim()
     unit, per_day = elapsed_unit(high - start)
     room = ax.get_window_extent().width * 72 / ax.figure.dpi / (1.3 * _TICK_POINTS)
-    locator = _ElapsedTicks(nbins=int(np.clip(room, 2, 7)), steps=_ELAPSED_STEPS)
+    locator = _ElapsedTicks(nbins=int(np.clip(room, 2, 7)))
     elapsed = np.asarray(locator.tick_values(0.0, (high - start) * per_day))
     places = elapsed / per_day + start
     seen = (places >= low - 1e-9) & (places <= high)

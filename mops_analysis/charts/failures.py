@@ -57,7 +57,7 @@ def plot_failure_rate(
         What is usual: a rate, or a median with the low and high end of the usual range.
     x
         "clock", "elapsed" or "share": time of the day, time since each job's first sample, or the percentage done.
-        The last needs the samples' own column: ``frame.join(samples["progress_percentage"])``.
+        The last needs the samples' own column: ``frame.assign(progress_percentage=samples["progress_percentage"])``.
     ax, tz, theme
         As for `plot_progress`.
 

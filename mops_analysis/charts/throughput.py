@@ -46,7 +46,7 @@ def plot_throughput(
         What `throughput(samples)` returned.
     x
         "clock", "elapsed" or "share": time of the day, time since each job's first sample, or the percentage done.
-        The last needs the samples' own column: ``frame.join(samples["progress_percentage"])``.
+        The last needs the samples' own column: ``frame.assign(progress_percentage=samples["progress_percentage"])``.
     ax, tz, theme
         As for `plot_progress`.
 

@@ -143,7 +143,8 @@ def tracks_of(frame: pd.DataFrame, *, x: str = "clock") -> tuple[list[Track], st
     Returns
     -------
     tuple
-        The tracks in the order of job id, and the unit of the x axis: None for a clock, "%" for shares.
+        The tracks in the order of job id, and the unit of the x axis: None for a clock, "%" for shares. A sample whose
+        share done is unknown has no place on an axis of shares, and is left out.
 
     Raises
     ------
@@ -156,8 +157,11 @@ def tracks_of(frame: pd.DataFrame, *, x: str = "clock") -> tuple[list[Track], st
         raise ConfigurationError(f"x: expected 'clock', 'elapsed' or 'share', got {x!r}")
     if x == "share" and "progress_percentage" not in frame.columns:
         raise SchemaError(
-            "column 'progress_percentage' is missing; for x='share' join it: frame.join(samples['progress_percentage'])"
+            "column 'progress_percentage' is missing; for x='share' add it: "
+            "frame.assign(progress_percentage=samples['progress_percentage'])"
         )
+    if x == "share" and frame["progress_percentage"].hasnans:
+        frame = frame[frame["progress_percentage"].notna()]
     edges = np.append(_starts(frame["job_id"]), len(frame))
     firsts, lasts = edges[:-1], edges[1:] - 1
     times = clock.places_of(frame["sampled_at"])

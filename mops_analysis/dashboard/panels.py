@@ -149,7 +149,9 @@ def charts_of(shown: Shown) -> list[Chart]:
 
 def _placed(metric: pd.DataFrame, shown: Shown) -> pd.DataFrame:
     """A metric with the place of each row on an axis of shares."""
-    return metric.join(shown.samples["progress_percentage"]) if shown.settings.x == "share" else metric
+    if shown.settings.x != "share":
+        return metric
+    return metric.assign(progress_percentage=shown.samples["progress_percentage"])
 
 
 def _failures(shown: Shown, rates: dict[str, Any]) -> Chart:
