@@ -79,6 +79,8 @@ def test_a_forecast_of_other_samples_is_refused():
     """One row for each of the samples, or an error that says so."""
     with pytest.raises(SchemaError, match=r"what eta\(samples\) returned"):
         eta_backtest(STEADY, forecast=eta(STEADY.head(3)))
+    with pytest.raises(SchemaError, match="one row for each of these samples"):
+        eta_backtest(STEADY, forecast=eta(STEADY.assign(job_id="job-2")))
 
 
 def test_the_usual_formulas():

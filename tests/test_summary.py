@@ -206,5 +206,10 @@ def test_a_forecast_of_other_samples_is_refused():
     samples = likely(4)
     with pytest.raises(SchemaError, match=r"what eta\(samples\) returned"):
         summary(samples, forecast=eta(samples.head(3)))
+    one, other = job([0, 10, 20], [0, 10, 20]), job([0, 10, 20], [0, 1, 2], job_id="job-2")
+    later = job([1, 11, 21], [0, 1, 2])
+    for forecast in (eta(other), eta(later)):
+        with pytest.raises(SchemaError, match="one row for each of these samples"):
+            summary(one, forecast=forecast)
     with pytest.raises(SchemaError, match="column 'remaining_s' is missing"):
         eta(samples, known=throughput(samples))

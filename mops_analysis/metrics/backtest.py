@@ -22,7 +22,7 @@ import pandas as pd
 
 from mops_analysis.metrics.arrays import Arrays, Floats, IncludesFailed, Ints
 from mops_analysis.metrics.counting import includes_failed_so_far
-from mops_analysis.metrics.eta import forecast_of, remaining_seconds
+from mops_analysis.metrics.eta import forecast_at, remaining_seconds
 from mops_analysis.metrics.running import Running, count_work, finish_ns, finished_rows
 
 _SHARES_DONE = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -94,8 +94,7 @@ def eta_backtest(
     if forecast is None:
         ours = remaining_seconds(arrays, interval, processed_includes_failed)[:, running.row[at]]
     else:
-        rows = arrays.caller(running.row[at])
-        ours = forecast_of(arrays, forecast).iloc[rows, :3].to_numpy(dtype=np.float64).T
+        ours = forecast_at(arrays, running.row[at], forecast).iloc[:, :3].to_numpy(dtype=np.float64).T
     unknown = np.full(len(at), np.nan)
     forecasts = {"mops": ours} | {
         method: np.array([formula(running)[at], unknown, unknown]) for method, formula in FORMULAS.items()

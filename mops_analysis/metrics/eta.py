@@ -182,11 +182,17 @@ def _fan_seconds(
     return fan
 
 
-def forecast_of(arrays: Arrays, forecast: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of a forecast at hand; refuse one of other samples."""
-    if not forecast.index.equals(arrays.samples.index) or not set(COLUMNS) <= set(forecast):
-        raise SchemaError("forecast: expected what eta(samples) returned, one row for each of the samples")
-    return forecast[list(COLUMNS)]
+def forecast_at(arrays: Arrays, rows: Ints, forecast: pd.DataFrame) -> pd.DataFrame:
+    """Return what a forecast at hand says at some rows of `arrays`, in their order; refuse one of other samples."""
+    refusal = SchemaError("forecast: expected what eta(samples) returned, one row for each of these samples")
+    if not forecast.index.equals(arrays.samples.index) or not {"job_id", "sampled_at", *COLUMNS} <= set(forecast):
+        raise refusal
+    found = forecast.iloc[arrays.caller(rows)]
+    jobs = arrays.job_ids[np.searchsorted(arrays.edges, rows, side="right") - 1]
+    times = pd.DatetimeIndex(found["sampled_at"]).as_unit("ns").asi8
+    if not np.array_equal(times, arrays.time_ns[rows]) or not np.array_equal(found["job_id"].to_numpy(object), jobs):
+        raise refusal
+    return found[list(COLUMNS)]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mops_analysis.errors import SchemaError
 from mops_analysis.metrics.anomalies import find_events
 from mops_analysis.metrics.arrays import NS, Arrays, Bools, Floats, IncludesFailed, Ints, Trail
 from mops_analysis.metrics.counting import finished_as_served, includes_failed, work
-from mops_analysis.metrics.eta import COLUMNS, eta, forecast_of
+from mops_analysis.metrics.eta import COLUMNS, eta, forecast_at
 from mops_analysis.metrics.failures import wilson
 from mops_analysis.metrics.throughput import IDLE_STATUSES, RateClock
 
@@ -161,7 +161,7 @@ def _forecast(
 ) -> pd.DataFrame:
     """The forecast at each last sample; a job that has ended has none, and costs nothing if none learns from it."""
     if known is not None:
-        return forecast_of(arrays, known).iloc[arrays.caller(arrays.last)].reset_index(drop=True)
+        return forecast_at(arrays, arrays.last, known).reset_index(drop=True)
     row, learning = arrays.only(~is_terminal | _is_lesson(arrays, is_terminal))
     forecast = eta(arrays.samples.iloc[arrays.caller(row)], processed_includes_failed=processed_includes_failed)
     job = arrays.job[row[learning.last]]
