@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
@@ -308,6 +309,15 @@ def test_a_store_is_read_like_a_file(store, make_samples):
     """read_samples takes a store's path."""
     store.append_samples(make_samples([0, 1]))
     assert len(mops.read_samples(store.path)) == 2
+
+
+@pytest.mark.parametrize("column", ["progress_percentage", "latency_s"])
+def test_samples_with_missing_numbers_are_not_written(store, make_samples, column):
+    """The error names the column, and none of the samples is written."""
+    samples = make_samples([0, 1, 2]).assign(**{column: [1.0, np.nan, 1.0]})
+    with pytest.raises(mops.SchemaError, match=f"column '{column}': expected numbers, got missing ones"):
+        store.append_samples(samples)
+    assert store.read_samples().empty
 
 
 def test_files_that_are_no_samples_are_refused(tmp_path):

@@ -318,8 +318,8 @@ class SampleStore:
         stored = self.read_samples(checked["job_id"].unique(), since=checked["sampled_at"].min())
         known = stored.set_index(["job_id", "sampled_at"]).index
         new = checked[~checked.set_index(["job_id", "sampled_at"]).index.isin(known)]
-        if new["progress_percentage"].isna().any():
-            raise SchemaError("column 'progress_percentage': expected numbers, got missing ones")
+        if missing := [name for name in ("progress_percentage", "latency_s") if new[name].isna().any()]:
+            raise SchemaError(f"column {missing[0]!r}: expected numbers, got missing ones")
         polls = [
             Poll(
                 job_id=row["job_id"],
