@@ -272,3 +272,24 @@ def test_a_fan_is_the_forecast_of_each_interval():
     for frame in (samples, samples.assign(label="import")):
         for interval, forecast in zip((0.5, 0.95), fan(frame, (0.5, 0.95)), strict=True):
             pd.testing.assert_frame_equal(forecast, eta(frame, interval=interval), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("interval", 0.5), ("correction", False), ("processed_includes_failed", True)]
+)
+def test_known_answers_with_other_options_are_refused(option, value):
+    """Also of some jobs, and put together again; what no longer tells its options is taken."""
+    samples = pd.concat([job([0, 10, 20], [0, 10, 20], job_id=name) for name in ("a", "b")], ignore_index=True)
+    known = eta(samples, **{option: value})
+    parts = pd.concat([part for _, part in known.groupby("job_id")])
+    for forecast in (known, parts, known[known["job_id"] == "a"]):
+        with pytest.raises(SchemaError, match=f"with the same options; {option} was {value!r} and is"):
+            eta(samples, known=forecast)
+    known.attrs.clear()
+    assert eta(samples, known=known)["remaining_s"].equals(known["remaining_s"])
+
+
+def test_known_answers_are_a_frame():
+    """What is none is refused by its type."""
+    with pytest.raises(SchemaError, match="known: expected what eta.* for fewer samples, got int"):
+        eta(job([0], [0]), known=5)

@@ -86,19 +86,21 @@ def eta(
     known
         What `eta` said, with the same options, when it knew fewer of these samples. Those answers are taken over and
         only the new rows are computed; a job without new rows costs next to nothing. A job that does not begin with its
-        known rows is computed anew. The result is the same.
+        known rows is computed anew. The result is the same, as long as what was sampled at the known times is; under
+        labels, samples must also have come in the order of time, see ``docs/eta.md``.
 
     Returns
     -------
     DataFrame
         n rows with the index of `samples`: `job_id`, `sampled_at`, `remaining_s`, `remaining_low_s`,
         `remaining_high_s` float64 [s], `eta`, `eta_low`, `eta_high` datetime64[ns, UTC]. `remaining_s` is the median;
-        it does not depend on `interval`.
+        it does not depend on `interval`. The options stand in its `attrs`.
 
     Raises
     ------
     SchemaError
-        If `samples` is no samples frame, `known` no forecast, or an option is out of range.
+        If `samples` is no samples frame, `known` no forecast or, by its `attrs`, one with other options, or an option
+        is out of range.
 
     Notes
     -----
@@ -125,7 +127,10 @@ def eta(
     [nan, 30.0, 20.0]
     """
     arrays = Arrays.of(samples)
-    return _frame(arrays, remaining_seconds(arrays, interval, processed_includes_failed, correction, known))
+    options = _options(interval, processed_includes_failed, correction)
+    if known is not None:
+        _check_known(known, options)
+    return _frame(arrays, remaining_seconds(arrays, interval, processed_includes_failed, correction, known), options)
 
 
 #: What `eta` returns beside the key: three durations and three times.
@@ -147,12 +152,37 @@ def remaining_seconds(
 def fan(samples: pd.DataFrame, intervals: Sequence[float]) -> list[pd.DataFrame]:
     """Return what `eta` says for each of the intervals, with most of the work done once."""
     arrays = Arrays.of(samples)
-    return [_frame(arrays, remaining) for remaining in _fan_seconds(arrays, intervals, "auto", True, None)]
+    every = zip(intervals, _fan_seconds(arrays, intervals, "auto", True, None), strict=True)
+    return [_frame(arrays, remaining, _options(interval, "auto", True)) for interval, remaining in every]
 
 
-def _frame(arrays: Arrays, remaining: Floats) -> pd.DataFrame:
+def _frame(arrays: Arrays, remaining: Floats, options: dict[str, Any]) -> pd.DataFrame:
     times = [_add_seconds(arrays.time_ns, seconds) for seconds in remaining]
-    return arrays.frame(dict(zip(COLUMNS, [*remaining, *times], strict=True)))
+    frame = arrays.frame(dict(zip(COLUMNS, [*remaining, *times], strict=True)))
+    frame.attrs.update(options)
+    return frame
+
+
+def _options(interval: float, processed_includes_failed: IncludesFailed, correction: bool) -> dict[str, Any]:
+    """The options as plain values, which a file can hold."""
+    is_said = isinstance(processed_includes_failed, bool | np.bool_)
+    rule = bool(processed_includes_failed) if is_said else "auto"
+    return {"interval": float(interval), "processed_includes_failed": rule, "correction": bool(correction)}
+
+
+def _check_known(known: pd.DataFrame, options: dict[str, Any]) -> None:
+    """Refuse what is no forecast, or one with other options, where it still tells its own."""
+    expected = "known: expected what eta() returned for fewer samples"
+    if not isinstance(known, pd.DataFrame):
+        raise SchemaError(f"{expected}, got {type(known).__name__}")
+    if missing := [name for name in ("job_id", "sampled_at", *COLUMNS[:3]) if name not in known]:
+        raise SchemaError(f"{expected}; column {missing[0]!r} is missing")
+    for name, value in options.items():
+        if (former := known.attrs.get(name, value)) != value:
+            raise SchemaError(
+                f"{expected} with the same options; {name} was {former!r} and is {value!r} now; "
+                f"pass {name}={former!r}, or leave known out"
+            )
 
 
 def _fan_seconds(
@@ -216,10 +246,6 @@ class _Said:
         said = cls(np.zeros(len(arrays.job_ids), dtype=np.int64), np.full((3, len(arrays.time_ns)), np.nan))
         if known is None:
             return said
-        if missing := [name for name in ("job_id", "sampled_at", *COLUMNS[:3]) if name not in known]:
-            raise SchemaError(
-                f"known: expected what eta() returned for fewer samples; column {missing[0]!r} is missing"
-            )
         if not schema.is_ordered(known):
             known = known.sort_values(["job_id", "sampled_at"], kind="stable")
         seconds = known[list(COLUMNS[:3])].to_numpy(dtype=np.float64).T
