@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from frames import START, job, jobs
 
-from mops_analysis.metrics.comparison import comparable, comparison, week_on_week
+from mops_analysis.metrics.comparison import baseline, comparable, comparison, usual_duration, week_on_week
 
 
 def ended(job_id, hour, took, *, failed=0, status="completed", items=100, label=None):
@@ -83,6 +83,22 @@ def test_the_jobs_to_compare_with_come_after_the_job_itself():
     many = [ended(f"job-{i:02d}", i, 60) for i in range(40)]
     found = comparable(jobs(*many), "job-05")["job_id"].tolist()
     assert found == ["job-05", *(f"job-{i}" for i in range(10, 40))]
+
+
+def test_the_baseline_is_that_of_the_other_ended_jobs():
+    """Five or more of them; the job itself and what still runs do not count."""
+    jobs = pd.DataFrame({"job_id": list("abcdefg"), "terminal": [True] * 6 + [False]})
+    jobs["failure_rate"] = [0.9, 0.01, 0.02, 0.03, 0.04, 0.05, 0.9]
+    assert baseline(jobs, "a") == pytest.approx((0.03, 0.014, 0.046))
+    assert baseline(jobs.iloc[:5], "a") is None
+
+
+def test_the_usual_duration_is_that_of_the_others():
+    """Of 60, 60 and 240 s beside the job's own 9,999 s the median is 60 s; of no others it is unknown."""
+    samples = jobs(*(ended(f"job-{n}", n, seconds) for n, seconds in enumerate([60, 60, 240, 9999])))
+    assert usual_duration(comparable(samples, "job-3"), "job-3") == (3, 60.0)
+    alone = comparable(samples.query("job_id == 'job-3'"), "job-3")
+    assert usual_duration(alone, "job-3") == (0, pytest.approx(np.nan, nan_ok=True))
 
 
 def day(date, items, job_id):

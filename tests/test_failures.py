@@ -8,6 +8,7 @@ from frames import job
 
 from mops_analysis.errors import SchemaError
 from mops_analysis.metrics import failure_rate
+from mops_analysis.metrics.failures import per_usual
 
 NAN = float("nan")
 DISJOINT = {"processed_includes_failed": False}
@@ -105,3 +106,9 @@ def test_window_must_be_a_duration():
     """A message says what was expected."""
     with pytest.raises(SchemaError, match="window: expected seconds or a duration"):
         failure_rate(job([0], [0]), window=-1)
+
+
+def test_a_multiple_of_the_usual_rate():
+    """Six percent are twice three percent; of nothing, and of what is unknown, there is no multiple."""
+    assert per_usual(0.06, 0.03) == 2
+    assert np.isnan([per_usual(0.06, 0), per_usual(0.06, NAN), per_usual(NAN, 0.03)]).all()

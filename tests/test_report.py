@@ -21,7 +21,6 @@ from mops_analysis.errors import ConfigurationError, SchemaError
 from mops_analysis.report import page as page_module
 from mops_analysis.report import report, tables, tear_sheet
 from mops_analysis.report.attention import attention
-from mops_analysis.report.measures import baseline
 from mops_analysis.report.notebook import run_notebook
 from mops_analysis.report.tables import export
 from mops_analysis.report.vector import _steps
@@ -336,14 +335,6 @@ def test_a_stall_is_urgent_only_while_it_lasts():
     assert ranked["urgent"].to_dict() == {"stands": True, "moves": False, "ended": False}
     assert ranked.index[0] == "stands"
     assert ranked.loc["moves", "reasons"] == "stood still for a time"
-
-
-def test_the_baseline_is_that_of_the_other_ended_jobs():
-    """Five or more of them; the job itself and what still runs do not count."""
-    jobs = pd.DataFrame({"job_id": list("abcdefg"), "terminal": [True] * 6 + [False]})
-    jobs["failure_rate"] = [0.9, 0.01, 0.02, 0.03, 0.04, 0.05, 0.9]
-    assert baseline(jobs, "a") == pytest.approx((0.03, 0.014, 0.046))
-    assert baseline(jobs.iloc[:5], "a") is None
 
 
 def polls_of(samples, *faults):

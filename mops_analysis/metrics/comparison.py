@@ -96,6 +96,21 @@ def comparable(samples: pd.DataFrame, job_id: str, *, summary: pd.DataFrame | No
     return pd.concat([jobs[jobs["job_id"] == job_id], others.tail(_COMPARED_MOST)], ignore_index=True)
 
 
+def usual_duration(compared: pd.DataFrame, job_id: str) -> tuple[int, float]:
+    """How many other jobs `comparable` found, and the median of their durations [s]."""
+    others = compared["elapsed_s"][compared["job_id"] != job_id]
+    return len(others), float(others.median())
+
+
+def baseline(summary: pd.DataFrame, job_id: str) -> tuple[float, float, float] | None:
+    """Return the median, 10 and 90 % quantile of the other jobs that have ended; None where they are not even five."""
+    others = summary[summary["terminal"] & (summary["job_id"] != job_id)]["failure_rate"].dropna()
+    if len(others) < ENOUGH:
+        return None
+    median, low, high = np.quantile(others, [0.5, 0.1, 0.9])
+    return float(median), float(low), float(high)
+
+
 def _measured(samples: pd.DataFrame, summary: pd.DataFrame | None) -> pd.DataFrame:
     """The summary, with the jobs that can be compared marked, and no duration where it was not seen."""
     jobs = summarize(samples) if summary is None else summary

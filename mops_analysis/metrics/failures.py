@@ -114,6 +114,11 @@ def _counts(block: Arrays, includes_failed: Bools, width: int | None) -> Iterato
             )
 
 
+def per_usual(rate: float, usual: float) -> float:
+    """A failure rate as a multiple of the usual one; NaN where that is 0, or either is unknown."""
+    return rate / usual if usual > 0 else np.nan
+
+
 def wilson(failed: Floats | Ints, finished: Floats | Ints, confidence: float) -> tuple[Floats, Floats, Floats]:
     """Share failed / finished with its Wilson interval; NaN where nothing finished, or less than failed."""
     from statsmodels.stats.proportion import proportion_confint

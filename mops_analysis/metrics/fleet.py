@@ -12,7 +12,7 @@ from mops_analysis import schema
 from mops_analysis.errors import SchemaError
 from mops_analysis.metrics.arrays import Arrays, IncludesFailed, Trail, median_by_job, nanoseconds
 from mops_analysis.metrics.counting import Votes, includes_failed, votes, work
-from mops_analysis.metrics.failures import wilson
+from mops_analysis.metrics.failures import per_usual, wilson
 from mops_analysis.metrics.summary import summary as summary_of
 from mops_analysis.metrics.throughput import RateClock
 
@@ -194,7 +194,7 @@ def _failures(rates: pd.DataFrame, jobs: pd.DataFrame) -> dict[str, Any]:
         "failure_rate_low": low,
         "failure_rate_high": high,
         "failure_rate_usual": [usual],
-        "failures_per_usual": rate / usual if usual > 0 else [np.nan],
+        "failures_per_usual": [per_usual(rate[0], usual)],
     }
 
 

@@ -6,7 +6,6 @@ import datetime as dt
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from mops_analysis import metrics
@@ -111,12 +110,3 @@ def windowed_failures(samples: pd.DataFrame, *, processed_includes_failed: bool)
         if rates["finished"].median() >= _FAILURE_ITEMS:
             return rates
     return None
-
-
-def baseline(summary: pd.DataFrame, job_id: str) -> tuple[float, float, float] | None:
-    """Return the median, 10 and 90 % quantile of the other jobs that have ended; None where they are not even five."""
-    others = summary[summary["terminal"] & (summary["job_id"] != job_id)]["failure_rate"].dropna()
-    if len(others) < 5:
-        return None
-    median, low, high = np.quantile(others, [0.5, 0.1, 0.9])
-    return float(median), float(low), float(high)

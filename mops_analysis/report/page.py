@@ -21,8 +21,9 @@ from mops_analysis.charts import canvas, clock, palette
 from mops_analysis.charts.failures import percent_text
 from mops_analysis.errors import ConfigurationError, SchemaError
 from mops_analysis.metrics.arrays import seconds
+from mops_analysis.metrics.comparison import baseline
 from mops_analysis.report.attention import attention
-from mops_analysis.report.measures import Measures, baseline, measure, windowed_failures
+from mops_analysis.report.measures import Measures, measure, windowed_failures
 from mops_analysis.report.tables import markdown_text
 from mops_analysis.report.tearsheet import sheet_of
 from mops_analysis.report.vector import svg_of

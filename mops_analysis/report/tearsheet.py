@@ -20,8 +20,9 @@ from mops_analysis.charts.palette import Theme, status_colour, status_mark, them
 from mops_analysis.charts.tracks import elided, names_of
 from mops_analysis.errors import SchemaError
 from mops_analysis.metrics.arrays import seconds
-from mops_analysis.metrics.comparison import ENOUGH, comparable
-from mops_analysis.report.measures import Measures, baseline, measure, windowed_failures
+from mops_analysis.metrics.comparison import ENOUGH, baseline, comparable, usual_duration
+from mops_analysis.metrics.failures import per_usual
+from mops_analysis.report.measures import Measures, measure, windowed_failures
 
 _HEAD, _FOOT = 2.1, 0.75  # inches for title and numbers, and for the method
 _ROWS = (4.3, 4.0, 4.0)  # inches of each row of charts
@@ -118,8 +119,7 @@ def sheet_of(measures: Measures, job_id: str, *, theme: str) -> Figure:
     if ranked:
         charts.plot_ranks(compared, job_id, ax=axes[5], theme=theme)
     _write_head(figure, mine, job, measures.zone, colours, height)
-    others = compared[compared["job_id"] != job_id]
-    numbers = _numbers(job, measures, throughput, usual, others if ranked else None)
+    numbers = _numbers(job, measures, throughput, usual, compared if ranked else None)
     worse = usual is not None and job["failure_rate_low"] > usual[2]
     _write_numbers(figure, numbers, colours, height, alarms={"Failed", "Failure rate"} if worse else set())
     _write_foot(figure, measures, colours, height)
@@ -178,7 +178,7 @@ def _numbers(
     measures: Measures,
     throughput: pd.DataFrame,
     usual: tuple[float, float, float] | None,
-    others: pd.DataFrame | None,
+    ranked: pd.DataFrame | None,
 ) -> list[tuple[str, str, str]]:
     """Name, value and what it rests on."""
     rates = throughput["items_per_s"].dropna()
@@ -186,11 +186,12 @@ def _numbers(
     done = _percent(job["share_done"])
     interval = f"95% interval {_percent(job['failure_rate_low'])} to {_percent(job['failure_rate_high'])}"
     compared = "no five jobs to compare with" if usual is None else f"usual {percent_text(usual[0])}"
-    if usual is not None and usual[0] > 0 and pd.notna(job["failure_rate"]):
-        compared = f"{job['failure_rate'] / usual[0]:.2g}× the {compared}"
+    if usual is not None and pd.notna(multiple := per_usual(job["failure_rate"], usual[0])):
+        compared = f"{multiple:.2g}× the {compared}"
     took = "of work"
-    if others is not None:
-        took += f"; median of {len(others)}: {_said(others['elapsed_s'].median(), clock.duration_text)}"
+    if ranked is not None:
+        count, median = usual_duration(ranked, job["job_id"])
+        took += f"; median of {count}: {_said(median, clock.duration_text)}"
     return [
         ("Duration" if job["terminal"] else "Running for", _said(job["elapsed_s"], clock.duration_text), took),
         ("Throughput, mean", _said(job["mean_items_per_s"], _rate), spread),
