@@ -221,6 +221,7 @@ def test_every_picture_has_words_and_every_table_a_caption(fleet):
     assert len(pictures) == 1 + 4 * 4
     assert all(svg["role"] == "img" and len(svg["aria-label"]) > 40 for svg in pictures)
     assert len(page.all("caption")) == len(page.all("table"))
+    assert len(page.all("table")) == fleet.read_text().count('<div class="scroll">\n<table')
     assert all("scope" in cell for cell in page.all("th"))
 
 
