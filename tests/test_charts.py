@@ -739,6 +739,17 @@ def test_the_usual_rate_is_taken_from_five_jobs_or_more():
     assert drawn(plot_failures_by_job(five), "baseline").get_xdata()[0] == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_mark_on_a_bar_can_be_read(theme):
+    """It has that one of the theme's two inks which is farther from the colour of the bar."""
+    colours = palette.theme_named(theme)
+    on_bright, on_dark = (colours.ink, colours.paper) if theme == "light" else (colours.paper, colours.ink)
+    for status, ink in (("partial_success", on_bright), ("cancelled", on_dark)):
+        ax = plot_timeline(summary_frame().assign(status=status), tz="UTC", theme=theme)
+        marks = {text.get_color() for text in ax.texts if text.get_text() == palette.status_mark(status)}
+        assert marks == {ink}, status
+
+
 def test_a_timeline_has_a_bar_per_job_and_a_tail_to_the_forecast():
     """Waiting is an outline, running a bar, the forecast a pale tail; the first job is on top."""
     ax = plot_timeline(summary_frame(), tz="UTC")

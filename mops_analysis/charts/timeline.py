@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.patches import Rectangle
 
 from mops_analysis.charts import canvas, clock
@@ -108,11 +108,22 @@ def _draw_bar(ax: Axes, row: int, status: str, times: tuple[float, float, float,
     low, high = ax.get_xlim()
     wide = (last - started) / (high - low) * ax.get_window_extent().width > 16
     place = ((started + last) / 2, row) if wide else (max(last, eta if np.isfinite(eta) else last), row)
-    ink = theme.paper if wide and status in ("in_progress", "failed", "cancelled", "canceled") else theme.ink
+    ink = (
+        max((theme.ink, theme.paper), key=lambda each: abs(_lightness(each) - _lightness(colour)))
+        if wide
+        else theme.ink
+    )
     words: dict[str, Any] = {"ha": "center" if wide else "left", "va": "center", "fontsize": 8, "color": ink}
     if wide and status in ("cancelled", "canceled"):  # a mark on hatching cannot be read
         words["bbox"] = {"boxstyle": "square,pad=0.1", "facecolor": colour, "edgecolor": "none"}
     ax.annotate(f"{'' if wide else ' '}{status_mark(status)}", place, annotation_clip=False, zorder=5, **words)
+
+
+def _lightness(colour: str) -> float:
+    """How light a colour looks, 0 to 1: the cube root of its luminance, as CIE L* has it."""
+    channels = np.array(to_rgb(colour))
+    linear = np.where(channels > 0.04045, ((channels + 0.055) / 1.055) ** 2.4, channels / 12.92)
+    return float(np.cbrt(linear @ [0.2126, 0.7152, 0.0722]))
 
 
 def plot_heatmap(
