@@ -154,3 +154,12 @@ def test_jobs_seen_within_a_window_in_seconds(make_samples: Make) -> None:
         ]
     )
     assert row(samples, failure_window=1800, processed_includes_failed=True)["failure_rate"] == pytest.approx(0.1)
+
+
+def test_what_is_no_samples_frame(make_samples: Make) -> None:
+    """It is refused as everywhere, also where the summary is at hand."""
+    samples = make_samples([0, 10])
+    with pytest.raises(SchemaError, match="column 'job_id' is missing"):
+        fleet(samples.drop(columns="job_id"), summary=summary(samples))
+    with pytest.raises(SchemaError, match="expected a samples frame"):
+        fleet([1, 2], summary=summary(samples))

@@ -85,15 +85,16 @@ def fleet(
        running  items_per_s slowest_job_id  slowest_share
     0        1          0.5          job-1            0.5
     """
-    jobs = summary_of(samples, processed_includes_failed=processed_includes_failed) if summary is None else summary
+    checked = schema.validate(samples)
+    jobs = summary_of(checked, processed_includes_failed=processed_includes_failed) if summary is None else summary
     present = jobs["last_sampled_at"].max() if now is None else pd.Timestamp(now)
     if pd.notna(present) and present.tzinfo is None:
         raise SchemaError(f"now: expected a time with a zone, got {now!r}; say pandas.Timestamp.now('UTC')")
     counts = is_running(jobs) | is_recent(jobs, present, failure_window)
     rates = newest_rates(
-        samples[samples["job_id"].isin(jobs["job_id"][counts])],
+        checked[checked["job_id"].isin(jobs["job_id"][counts])],
         # Jobs that ended long ago count no more, but they still say how the service counts.
-        processed_includes_failed=votes(samples) if processed_includes_failed == "auto" else processed_includes_failed,
+        processed_includes_failed=votes(checked) if processed_includes_failed == "auto" else processed_includes_failed,
         window=window,
         failure_window=failure_window,
     )
