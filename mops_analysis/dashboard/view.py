@@ -80,7 +80,8 @@ def dashboard(
     job_ids
         Jobs to sample from the start; needs a client.
     labels
-        Job id to the words to show for it.
+        Job id to the words to show for it. A name alone: unlike the column `label` of `eta` and `report`, and so of a
+        report written from here, forecasts on display do not learn from jobs of the same label.
     refresh_s
         Time between two looks at the store [s]; nothing is drawn when nothing came.
     interval_s
