@@ -657,6 +657,61 @@ def test_an_error_in_words(view: LiveView, store: SampleStore, capsys: pytest.Ca
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_chart_that_cannot_be_drawn(view: LiveView, store: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so for as long as it stands there undrawn; the others are drawn, and so is it when it can be."""
+    before = dict(view._pictures)
+
+    def charts_of(shown: panels.Shown) -> list[panels.Chart]:
+        return [panels.Chart(lambda _: 1 / 0) if at == 1 else chart for at, chart in enumerate(whole(shown))]
+
+    whole = panels.charts_of
+    with monkeypatch.context() as broken:
+        broken.setattr(panels, "charts_of", charts_of)
+        store.append_samples(samples_of("job-1", range(6, 7)))
+        until(lambda: all(view._pictures[at] is not before[at] for at in (0, 2, 3, 4, 5)) and not view._behind)
+        for _ in range(3):  # it goes on looking
+            said = view._bar.status
+            until(lambda said=said: view._bar.status != said)
+            assert "live" in view._bar.status
+            assert 'role="alert">ZeroDivisionError' in view._bar.status
+        view.stop()
+        assert "stopped" in view._bar.status
+    view.select("job-2")
+    assert view._pictures[1] is not before[1]
+    assert "ZeroDivisionError" not in view._bar.status
+
+
+@pytest.mark.parametrize("bad", [{"window": "bananas"}, {"refresh_s": 0}, {"theme": "sepia"}, {"tz": "Mars/Olympus"}])
+def test_a_bad_setting(view: LiveView, store: SampleStore, bad: dict[str, object]) -> None:
+    """It is refused at once, and the view that is there goes on."""
+    with pytest.raises((SchemaError, ConfigurationError), match=f"{next(iter(bad))}: expected"):
+        dashboard(store, key="test", **bad)  # type: ignore[arg-type]
+    assert view.running
+
+
+def test_a_choice_while_the_view_chooses(view: LiveView) -> None:
+    """What the analyst clicks while jobs still come in stays chosen, at whichever moment it is clicked."""
+    view.stop()
+
+    def click() -> None:
+        clicking = threading.Thread(target=lambda: setattr(view.picker, "selected", ("job-2",)))
+        clicking.start()
+        clicking.join()
+
+    def wanted() -> tuple[str, ...]:
+        click()
+        return ("job-1",)
+
+    view._wanted = wanted
+    view._choose_wanted()
+    assert view.picker.selected == ("job-2",)
+    view._wanted = lambda: ("job-1",)
+    view.picker.observe(lambda change: click() if change["new"] == ("job-1",) else None, "selected")
+    for _ in range(2):
+        view._choose_wanted()
+        assert view.picker.selected == ("job-2",)
+
+
 def test_six_numbers(store: SampleStore) -> None:
     """Each number says what it is, and of what."""
     failing = samples_of("job-3", range(3), status="failed", failed=5)
@@ -857,6 +912,11 @@ def test_the_zone(view: LiveView) -> None:
     view.stop()
     view._bar.zone.value = "Mars/Olympus"
     assert "expected a zone such as" in view._bar.status
+    view.start()
+    until(lambda: "live" in view._bar.status)
+    assert "expected a zone such as" in view._bar.status  # for as long as it stands in its box
+    view._bar.zone.value = "UTC"
+    assert "expected a zone" not in view._bar.status
 
 
 def test_following_in_the_foreground(store: SampleStore) -> None:

@@ -46,23 +46,32 @@ class ControlBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._on_change = on_change
         # On a line of its own: it changes every second, and nothing beside it must move.
         self._status = widgets.HTML(layout=widgets.Layout(width="auto", min_height="20px", margin="0 2px"))
+        # On another: what is wrong stands still there, and is read out once.
+        self._wrong = widgets.HTML(layout=widgets.Layout(width="auto", margin="0 2px", display="none"))
+        self._wrongs: dict[object, str] = {}
         self.menus = {name: self._menu(name, options) for name, options in _MENUS.items()}
         self.zone = self._zone_box()
         title = widgets.HTML("<b>MerchantOps jobs</b>", layout=widgets.Layout(flex="1 1 auto", margin="2px"))
         acts = (_button(name, act) for name, act in buttons.items())
         wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
         row = widgets.HBox([title, *acts, *self.menus.values(), self.zone, *more], layout=wrap)
-        super().__init__(children=[row, self._status])
+        super().__init__(children=[row, self._status, self._wrong])
 
     @property
     def status(self) -> str:
-        """The status line, as HTML."""
-        return str(self._status.value)
+        """The status line, and below it what is wrong, as HTML."""
+        return f"{self._status.value}{self._wrong.value}"
 
     def say(self, words: str, *, alert: bool = False) -> None:
         """Write the status line; an alert is read out at once."""
-        role = 'role="alert"' if alert else 'role="status" aria-live="off"'
-        self._status.value = f'<div class="mops-note" {role}>{html.escape(words)}</div>'
+        self._status.value = _note(words, 'role="alert"' if alert else 'role="status" aria-live="off"')
+
+    def say_wrong(self, about: object, words: str) -> None:
+        """Let it stand below the status line what is wrong with something, until there are no words about it."""
+        self._wrongs[about] = words
+        told = dict.fromkeys(filter(None, self._wrongs.values()))
+        self._wrong.value = _note(" · ".join(told), 'role="alert"') if told else ""
+        self._wrong.layout.display = "" if told else "none"
 
     def _menu(self, name: str, options: list[tuple[str, str]]) -> widgets.Dropdown:
         now = getattr(self.settings, name)
@@ -86,13 +95,18 @@ class ControlBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         try:
             zone_of(tz)
         except ConfigurationError as error:
-            self.say(str(error), alert=True)
+            self.say_wrong(self.zone, str(error))
             return
+        self.say_wrong(self.zone, "")
         self._set(tz=tz)
 
     def _set(self, **changed: Any) -> None:
         self.settings = dataclasses.replace(self.settings, **changed)
         self._on_change()
+
+
+def _note(words: str, role: str) -> str:
+    return f'<div class="mops-note" {role}>{html.escape(words)}</div>'
 
 
 def _button(name: str, act: Callable[[], None]) -> widgets.Button:

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 import pandas as pd
@@ -30,6 +30,8 @@ from mops_analysis.dashboard.panels import Settings, Shown
 from mops_analysis.dashboard.picker import JobPicker
 from mops_analysis.dashboard.sampling import SamplingPanel
 from mops_analysis.dashboard.still import Still
+from mops_analysis.errors import ConfigurationError
+from mops_analysis.metrics.arrays import seconds
 
 if TYPE_CHECKING:
     from mops_analysis.client import JobStatusClient
@@ -44,7 +46,6 @@ _SETTLING_S = 3.0  # when no new job came for so long, all that were to come are
 # The most that one look takes, so that the kernel stays free: jobs and charts that are left wait for the next.
 _READING_S, _FIRST_READING_S, _DRAWING_S = 0.1, 1.0, 0.1
 _LINGER_S = 30.0  # after the last job has ended, another process may still add one
-
 _COPY_EVERY_S = 60.0  # a kernel may be gone without a word
 
 _NUMBERS = panels.CHARTS
@@ -98,6 +99,13 @@ def dashboard(
     LiveView
         Running. ``view.select("failed acme")`` chooses jobs, ``view.stop()`` ends it and leaves a picture behind.
 
+    Raises
+    ------
+    SchemaError
+        If `window` or `refresh_s` is no duration.
+    ConfigurationError
+        If there is no such zone or theme, or there are job ids and no client.
+
     Examples
     --------
     >>> import tempfile
@@ -109,16 +117,19 @@ def dashboard(
     >>> was_running, view.running
     (True, False)
     """
-    if (former := _VIEWS.pop(key, None)) is not None:
-        former.stop()
+    seconds(window, "window")
+    if theme not in ("auto", "light", "dark"):
+        raise ConfigurationError(f"theme: expected 'auto', 'light' or 'dark', got {theme!r}")
     view = LiveView(
         store,
         client,
         labels=labels,
-        refresh_s=refresh_s,
+        refresh_s=seconds(refresh_s, "refresh_s"),
         interval_s=interval_s,
         settings=Settings(window=window, tz=tz, theme=theme),
     )
+    if (former := _VIEWS.pop(key, None)) is not None:
+        former.stop()
     _VIEWS[key] = view
     if wanted := list(job_ids):
         view.sampling.add(wanted)
@@ -177,6 +188,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._grew = -_SETTLING_S
         # Which jobs to choose as they come in; None once the analyst has chosen, or all are there.
         self._wanted: Callable[[], Iterable[str]] | None = lambda: self.picker.listed[:_FIRST_CHOICE]
+        self._chooser: int | None = None  # the thread that just chooses them
         self._ended = threading.Event()
         self._still = Still()
         self._copied = -_COPY_EVERY_S
@@ -187,7 +199,8 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._build(settings)
 
     def _build(self, settings: Settings) -> None:
-        self.picker = JobPicker(_no_jobs(), tz=settings.tz, height=_LIST_HEIGHT)
+        no_jobs = pd.DataFrame({"job_id": [], "status": []}, dtype="string")
+        self.picker = JobPicker(no_jobs, tz=settings.tz, height=_LIST_HEIGHT)
         self.picker.observe(self._on_choice, "selected")
         self.picker.observe(lambda _: self._on_change(), "is_dark")
         self._bar = ControlBar(
@@ -367,9 +380,15 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return came
 
     def _choose_wanted(self) -> None:
-        if (wanted := self._wanted) is not None:
-            self.picker.selected = tuple(wanted())
-            self._wanted = wanted  # the analyst has not chosen yet
+        if (wanted := self._wanted) is None:
+            return
+        chosen = tuple(wanted())
+        if self._wanted is wanted:  # the analyst has not chosen meanwhile
+            self._chooser = threading.get_ident()
+            try:
+                self.picker.selected = chosen
+            finally:
+                self._chooser = None
 
     def _summary(self) -> pd.DataFrame:
         return self._labelled(self._follower.summary)
@@ -392,27 +411,26 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         end = time.monotonic() + most_s
         with self._drawing:
             while self._behind and self._shown is not None:
+                place, wrong = self._behind[0], ""
                 try:
-                    if self._behind[0] == _NUMBERS:
-                        self._write_numbers(self._shown)
-                    else:
-                        self._draw_chart(self._behind[0], self._shown)
-                finally:  # a chart that cannot be drawn does not hold up the others
-                    self._behind.popleft()
+                    self._draw_place(place, self._shown)
+                except Exception as error:  # noqa: BLE001  a chart that cannot be drawn does not hold up the others
+                    wrong = f"{type(error).__name__}: {error}"
+                self._behind.popleft()
+                self._bar.say_wrong(place, wrong)
                 if time.monotonic() > end:
                     break
 
-    def _write_numbers(self, shown: Shown) -> None:
-        names = panels.names_of(self._summary())
-        self._numbers.value = panels.numbers_html(panels.numbers(shown.fleet, names, shown.settings))
-
-    def _draw_chart(self, position: int, shown: Shown) -> None:
-        chart = panels.charts_of(shown)[position]
+    def _draw_place(self, place: int, shown: Shown) -> None:
+        if place == _NUMBERS:
+            names = panels.names_of(self._summary())
+            self._numbers.value = panels.numbers_html(panels.numbers(shown.fleet, names, shown.settings))
+            return
+        chart, theme = panels.charts_of(shown)[place], shown.settings.theme
         height = _HEIGHT if len(shown.summary) <= _FIRST_CHOICE else _HEIGHT_OF_MANY
-        look: dict[str, Any] = {"theme": shown.settings.theme, "has_rows": chart.has_rows}
-        drawn = picture(chart.draw, width=_WIDTH, height=height, **look)
-        self._pictures[position] = drawn
-        self._charts[position].value = drawn.to_html()
+        drawn = picture(chart.draw, width=_WIDTH, height=height, theme=theme, has_rows=chart.has_rows)
+        self._pictures[place] = drawn
+        self._charts[place].value = drawn.to_html()
 
     def _measure(self, settings: Settings) -> Shown:
         chosen, follower = set(self.picker.selected), self._follower
@@ -435,7 +453,8 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return dataclasses.replace(settings, theme="dark" if page_is_dark else "light")
 
     def _on_choice(self, _: object) -> None:
-        self._wanted = None
+        if self._chooser != threading.get_ident():
+            self._wanted = None
         self._on_change()
 
     def _on_setting(self) -> None:
@@ -478,7 +497,3 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         at = newest.tz_convert(zone_of(self._bar.settings.tz))
         head = f"The dashboard at {at:%Y-%m-%d %H:%M:%S %Z}; this copy stays when the kernel is gone"
         self._still.update(head, self._numbers.value, [self._pictures[chart] for chart in range(panels.CHARTS)])
-
-
-def _no_jobs() -> pd.DataFrame:
-    return pd.DataFrame({"job_id": [], "status": []}, dtype="string")
