@@ -202,13 +202,14 @@ def _fan_seconds(
         _joined(_outlooks(block, rows.start, processed_includes_failed, correction, is_new[row[rows]] | learns))
         for rows, _, block in moved.blocks()
     )
-    fan = [said.seconds.copy() for _ in widths]
+    fan = [said.seconds, *(said.seconds.copy() for _ in widths[1:])]  # filled where it lies
     for outlook in [learn(moved, _joined(outlooks))] if learns else outlooks:
         at = row[outlook.row]
-        news = _as_said(outlook, said.seconds[0, at], ~is_new[at])
+        known_before = said.seconds[:, at]
+        news = _as_said(outlook, known_before[0], ~is_new[at])
         median = _hold(news)
         for seconds, width in zip(fan, widths, strict=True):
-            seconds[:, at] = np.where(is_new[at], _forecast(news, median, width), said.seconds[:, at])
+            seconds[:, at] = np.where(is_new[at], _forecast(news, median, width), known_before)
     return fan
 
 
