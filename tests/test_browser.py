@@ -122,6 +122,15 @@ def wait_for_change(notebook: lab.Notebook, image: Any, before: list[int], timeo
     pytest.fail(f"the image stood still for {timeout_s:.0f} s")
 
 
+def wait_for_corners(notebook: lab.Notebook, theme: str, timeout_s: float = 20.0) -> None:
+    """Wait until all live charts are of this theme."""
+    for _ in range(int(timeout_s / 0.2)):
+        if notebook.page.evaluate(_CORNERS_ARE, theme):  # `wait_for_function` would take the promise itself for true
+            return
+        notebook.page.wait_for_timeout(200)
+    pytest.fail(f"the charts did not turn {theme} within {timeout_s:.0f} s")
+
+
 def test_the_quickstart(show: Callable[..., lab.Notebook]) -> None:
     """Run All: the jobs move within a minute, typing picks jobs, no cell is lost and nothing complains."""
     notebook = show(copy_of="01-quickstart.ipynb", setting="first_look_s, live_s = 4, 8")
@@ -232,14 +241,14 @@ class TestOneLiveView:
 
     def test_a_change_of_theme(self, live: lab.Notebook) -> None:
         """When JupyterLab turns dark, the charts follow, and the panel's text stands out from its ground; and back."""
-        live.page.wait_for_function(_CORNERS_ARE, arg="light", timeout=30_000)
+        wait_for_corners(live, "light")
         live.command("apputils:change-theme", theme="JupyterLab Dark")
-        live.page.wait_for_function(_CORNERS_ARE, arg="dark", timeout=30_000)
+        wait_for_corners(live, "dark")
         note = live.page.locator(".mops-note").first
         colour = note.evaluate("node => getComputedStyle(node).color.match(/[0-9.]+/g).slice(0, 3).map(Number)")
         assert min(colour) > 0x80
         live.command("apputils:change-theme", theme="JupyterLab Light")
-        live.page.wait_for_function(_CORNERS_ARE, arg="light", timeout=30_000)
+        wait_for_corners(live, "light")
         assert live.complaints == []
 
     def test_exporting_from_the_panel(self, live: lab.Notebook, server: tuple[str, Path]) -> None:
