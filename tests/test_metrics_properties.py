@@ -126,7 +126,7 @@ def test_blocks_do_not_matter(metric, monkeypatch):
     """Cut into blocks of a few rows, the samples give the same table."""
     samples = likely(7, count=12)
     expected = metric(samples)
-    monkeypatch.setattr("mops_analysis.metrics.arrays._BLOCK_ROWS", 40)
+    monkeypatch.setattr("mops_analysis.metrics.arrays._BLOCK_ROWS", 10)
     pd.testing.assert_frame_equal(metric(samples), expected, check_exact=True)
 
 
