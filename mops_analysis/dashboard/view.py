@@ -44,7 +44,7 @@ _FIRST_CHOICE = 6  # jobs that one chart can tell apart by colour
 _LONGEST_WAIT_S = 60.0
 _SETTLING_S = 3.0  # when no new job came for so long, all that were to come are there
 # The most that one look takes, so that the kernel stays free: jobs and charts that are left wait for the next.
-_READING_S, _FIRST_READING_S, _DRAWING_S = 0.1, 1.0, 0.1
+_READING_S, _FIRST_READING_S, _DRAWING_S = 0.05, 1.0, 0.05
 _LINGER_S = 30.0  # after the last job has ended, another process may still add one
 _COPY_EVERY_S = 60.0  # a kernel may be gone without a word
 
