@@ -152,7 +152,9 @@ def test_the_quickstart(show: Callable[..., lab.Notebook]) -> None:
     box.press("Enter")
     panel.get_by_text("1 of 6 jobs match · 1 selected").wait_for()
     wait_for_change(notebook, progress, before)
-    assert "slow-warm-up-1" in str(progress.get_attribute("alt"))
+    alt = str(progress.get_attribute("alt"))
+    assert "slow-warm-up-1" in alt
+    assert "clean-import-1" not in alt
     assert notebook.cells() == cells
     assert notebook.complaints == []
 
@@ -216,6 +218,7 @@ def test_notebook_7(show: Callable[..., lab.Notebook]) -> None:
     box.focus()
     for key in "xddab":
         box.press(key)
+        assert notebook.cells() == 2, key
     box.press("Escape")
     notebook.page.get_by_text("0 selected").wait_for()
     box.press("Space")
@@ -236,8 +239,8 @@ class TestOneLiveView:
             control.focus()
             for key in "xddab":
                 control.press(key)
+                assert live.cells() == 3, (place, key)
             assert control.evaluate("node => node === document.activeElement"), place
-            assert live.cells() == 3, place
 
     def test_a_change_of_theme(self, live: lab.Notebook) -> None:
         """When JupyterLab turns dark, the charts follow, and the panel's text stands out from its ground; and back."""
@@ -422,6 +425,7 @@ def test_the_keys_of_the_list(show: Callable[..., lab.Notebook]) -> None:
 
     for key in "xddabmyz":
         box.press(key)
+        assert notebook.cells() == cells, key
     box.press("Space")
     selected("1")
     for _ in range(3):
