@@ -521,6 +521,22 @@ def test_interrupt_ends_running_polls() -> None:
         assert len(server.of("stuck")) == 1
 
 
+def test_interrupt_of_some_threads() -> None:
+    """Given the threads of some polls, interrupt() ends those alone; the others get their replies."""
+    behaviours = {"stuck": hang(), "slow": sample(after_s=1.0)}
+    with FaultyServer(behaviours) as server, client_for(server) as client, ThreadPoolExecutor(1) as other:
+        outcomes: list[JobStatus | PollError] = []
+        thread = threading.Thread(target=lambda: outcomes.append(outcome_of(client, "stuck")))
+        thread.start()
+        slow = other.submit(outcome_of, client, "slow")
+        while len(server.requests) < 2:
+            time.sleep(0.01)
+        client.interrupt([thread])
+        thread.join(timeout=0.5)
+        assert [outcome.detail for outcome in outcomes] == ["the poll was interrupted"]
+        assert slow.result(timeout=5).job_id == "slow"
+
+
 def test_a_closed_client_sends_nothing() -> None:
     """After close() a poll is refused, and every connection is closed."""
     with FaultyServer() as server:

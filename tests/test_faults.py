@@ -978,6 +978,25 @@ def test_an_interrupted_and_rerun_cell_leaves_one_sampler(tmp_path, monkeypatch)
             manager.shutdown_kernel(now=True)
 
 
+def test_stopping_one_sampler_leaves_another_of_the_same_client_alone(tmp_path):
+    """Two samplers share a client and each waits for a reply: the first is stopped, the other gets its sample."""
+    with (
+        FaultyServer({"stuck": hang(), "slow": [sample(after_s=1.5), sample()]}) as server,
+        mops.JobStatusClient(base_url=server.url) as client,
+        mops.SampleStore(tmp_path / "stuck.db") as stuck,
+        mops.SampleStore(tmp_path / "slow.db") as slow,
+        mops.Sampler(client, slow, 0.1) as going_on,
+        mops.Sampler(client, stuck, 0.1) as stopped,
+    ):
+        stopped.start("stuck")
+        going_on.start("slow")
+        wait_for(lambda: len(server.requests) == 2)
+        stopped.stop()
+        wait_for(lambda: len(slow.read_polls()) >= 1)
+        assert set(slow.read_polls()["outcome"]) == {"ok"}
+        assert len(stuck.read_polls()) == 0
+
+
 # ---------------------------------------------------------------- figures
 
 

@@ -9,7 +9,7 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NoReturn, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -220,9 +220,15 @@ class JobStatusClient:
             raise outcome
         return outcome
 
-    def interrupt(self) -> None:
-        """End the polls that run now, in whatever thread: they raise `ConnectionFailed`. Later ones work as before."""
-        self._transport.interrupt()
+    def interrupt(self, threads: Collection[threading.Thread] | None = None) -> None:
+        """End the polls that run now: they raise `ConnectionFailed`. Later ones work as before.
+
+        Parameters
+        ----------
+        threads
+            Only the polls of these threads; None ends those of all.
+        """
+        self._transport.interrupt(threads)
 
     def close(self) -> None:
         """End the polls that run now, and close all connections."""

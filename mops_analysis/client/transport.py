@@ -17,7 +17,7 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -53,16 +53,14 @@ class Failure(NamedTuple):
 class _Budget(threading.local):
     # What the poll that runs in this thread may still spend, and how far it came.
     transport: Transport
-    interrupts = 0
     started_at = 0.0
     ends_at = 0.0
     is_new_connection = False
     is_connected = False
     has_received = False
 
-    def start(self, transport: Transport, interrupts: int, ends_at: float) -> None:
-        self.transport, self.interrupts = transport, interrupts
-        self.started_at, self.ends_at = time.monotonic(), ends_at
+    def start(self, transport: Transport, ends_at: float) -> None:
+        self.transport, self.started_at, self.ends_at = transport, time.monotonic(), ends_at
         self.is_new_connection = self.is_connected = self.has_received = False
 
     def left(self, longest_s: float) -> float:
@@ -257,8 +255,8 @@ class Transport:
         self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s)
         self._threads = threading.local()
         self._lock = threading.Lock()
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self._interrupts = 0
+        self._interrupted: dict[threading.Thread, bool] = {}  # of each thread that polls, whether it is to end
+        self._sockets: weakref.WeakKeyDictionary[socket.socket, threading.Thread] = weakref.WeakKeyDictionary()
 
     def get(self, url: str, headers: Mapping[str, str], *, ends_at: float) -> Reply | Failure:
         """Send one GET; end at `ends_at` on the monotonic clock at the latest.
@@ -266,22 +264,23 @@ class Transport:
         A server may close an idle connection just when we use it again; so where a used connection breaks before the
         first byte of a reply, the request is sent once more on a new one.
         """
-        interrupts = self._interrupts
-        _budget.start(self, interrupts, ends_at)
-        outcome = self._attempt(url, headers)
-        if isinstance(outcome, Reply):
-            return outcome
-        self.drop()
-        if outcome.kind == "connection" and not _budget.is_new_connection and not _budget.has_received:
-            _budget.start(self, interrupts, ends_at)
-            outcome = self._attempt(url, headers)
-            if isinstance(outcome, Failure):
-                self.drop()
-        if isinstance(outcome, Failure) and self._interrupts != interrupts:
+        thread = threading.current_thread()
+        with self._lock:
+            self._interrupted[thread] = False
+        try:
+            outcome = self._attempt(url, headers, ends_at)
+            is_stale = isinstance(outcome, Failure) and outcome.kind == "connection" and not _budget.is_new_connection
+            if is_stale and not _budget.has_received:
+                outcome = self._attempt(url, headers, ends_at)
+        finally:
+            with self._lock:
+                was_interrupted = self._interrupted.pop(thread)
+        if isinstance(outcome, Failure) and was_interrupted:
             return Failure("connection", "the poll was interrupted")
         return outcome
 
-    def _attempt(self, url: str, headers: Mapping[str, str]) -> Reply | Failure:
+    def _attempt(self, url: str, headers: Mapping[str, str], ends_at: float) -> Reply | Failure:
+        _budget.start(self, ends_at)
         try:
             raw = self._pool(url).urlopen(
                 "GET",
@@ -296,6 +295,7 @@ class Transport:
             )
             body, is_whole = _read_body(raw)
         except Exception as error:  # noqa: BLE001  a hostile reply makes the libraries below raise anything at all
+            self.drop()
             return _failure(error)
         if not is_whole:
             raw.close()
@@ -316,18 +316,19 @@ class Transport:
             del self._threads.pool
 
     def register(self, sock: socket.socket) -> None:
-        """Note a socket that a poll is about to wait for."""
+        """Note a socket that this thread's poll is about to wait for."""
+        thread = threading.current_thread()
         with self._lock:
-            if self._interrupts != _budget.interrupts:
+            if self._interrupted[thread]:
                 raise ConnectionAbortedError("the poll was interrupted")
-            self._sockets.add(sock)
+            self._sockets[sock] = thread
 
-    def interrupt(self) -> None:
-        """End the polls that run now, in whatever thread, and close every connection."""
+    def interrupt(self, threads: Collection[threading.Thread] | None = None) -> None:
+        """End the polls that run now in these threads, in any where None, and close their connections."""
         with self._lock:
-            self._interrupts += 1
-            sockets = list(self._sockets)
-            self._sockets.clear()
+            ended = [thread for thread in self._interrupted if threads is None or thread in threads]
+            self._interrupted.update(dict.fromkeys(ended, True))
+            sockets = [sock for sock, thread in self._sockets.items() if threads is None or thread in threads]
         for sock in sockets:
             with contextlib.suppress(OSError):
                 # SSLSocket's own shutdown would pull the TLS state away under the thread that reads.

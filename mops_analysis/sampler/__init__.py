@@ -9,7 +9,8 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Protocol
 
 from mops_analysis.client import check_job_id
@@ -42,8 +43,8 @@ class StatusClient(Protocol):
     def fetch_status(self, job_id: str) -> JobStatus:
         """Return the job's status, or raise PollError."""
 
-    def interrupt(self) -> None:
-        """End the requests that are under way, in whatever thread."""
+    def interrupt(self, threads: Collection[threading.Thread]) -> None:
+        """End the requests that are under way in these threads."""
 
 
 class Sampler:
@@ -73,7 +74,7 @@ class Sampler:
     Raises
     ------
     ConfigurationError
-        If a number is not positive.
+        If a number is not above zero, or one that counts is not whole.
 
     Examples
     --------
@@ -101,8 +102,12 @@ class Sampler:
         stop_at_review: bool = True,
         max_failures: int | None = None,
     ) -> None:
-        _check_positive(interval_s=interval_s, workers=workers)
-        _check_positive(max_requests_per_s=max_requests_per_s, max_failures=max_failures)
+        _check_positive("interval_s", interval_s)
+        _check_positive("workers", workers, whole=True)
+        if max_requests_per_s is not None:
+            _check_positive("max_requests_per_s", max_requests_per_s)
+        if max_failures is not None:
+            _check_positive("max_failures", max_failures, whole=True)
         self.client = client
         self.store = store
         self.interval_s = float(interval_s)
@@ -181,7 +186,7 @@ class Sampler:
         Raises
         ------
         ConfigurationError
-            If a job id cannot be asked for, or the sampler is running; nothing was sent.
+            If a job id cannot be asked for, the timeout is no number, or the sampler is running; nothing was sent.
         StoreError
             If the store cannot be written, or another process samples one of the jobs into it.
         """
@@ -217,11 +222,12 @@ class Sampler:
         Raises
         ------
         ConfigurationError
-            If a job id cannot be asked for, or the sampler is running; nothing was sent.
+            If a job id cannot be asked for, the timeout is no number, or the sampler is running; nothing was sent.
         StoreError
             If the store cannot be written, or another process samples one of the jobs into it; nothing was sent.
         """
         self._refuse_if_running()
+        _check_timeout(timeout_s)
         wanted = self._checked(job_ids)
         self._join()
         for other in list(_RUNNING):
@@ -233,7 +239,7 @@ class Sampler:
         atexit.register(self.stop)
         with self._lock:
             if timeout_s is not None:
-                longest_s = min(timeout_s, threading.TIMEOUT_MAX)
+                longest_s = min(float(timeout_s), threading.TIMEOUT_MAX)
                 self._timer = threading.Timer(longest_s, self._end_all, ("timed_out", self._stopping))
                 self._timer.daemon = True
                 self._timer.start()
@@ -251,9 +257,9 @@ class Sampler:
         Returns
         -------
         bool
-            Whether every job has ended.
+            Whether every job has ended, also where there never was one.
         """
-        has_ended = self._stopping.wait(timeout_s)
+        has_ended = not self._threads or self._stopping.wait(timeout_s)
         with self._lock:
             words = {word: job_id for word, job_id in self._unknown.items() if word not in self._told}
             self._told |= set(words)
@@ -311,7 +317,10 @@ class Sampler:
     # -- jobs come and go -----------------------------------------------------------------------------------------
 
     def _checked(self, job_ids: str | Iterable[str]) -> list[str]:
-        wanted = list(dict.fromkeys([job_ids] if isinstance(job_ids, str) else job_ids))
+        try:
+            wanted = list(dict.fromkeys([job_ids] if isinstance(job_ids, str) else job_ids))
+        except TypeError:
+            raise ConfigurationError(f"job_ids: expected one id or several, got {job_ids!r:.80}") from None
         if not wanted:
             raise ConfigurationError("expected at least one job id, got none")
         for job_id in wanted:
@@ -387,7 +396,7 @@ class Sampler:
             self._timer.cancel()
         if not _joined(self._threads):
             self._has_broken_off = True
-            self.client.interrupt()  # polls still under way
+            self.client.interrupt(self._threads)  # polls still under way
             _joined(self._threads)
         self._threads = []
         self._release(self._watches.values())
@@ -516,7 +525,14 @@ def _joined(threads: list[threading.Thread]) -> bool:
     return not any(thread.is_alive() for thread in others)
 
 
-def _check_positive(**numbers: float | None) -> None:
-    for name, number in numbers.items():
-        if number is not None and not 0 < number < math.inf:
-            raise ConfigurationError(f"{name}: expected a number above zero, got {number!r}")
+def _check_positive(name: str, number: object, *, whole: bool = False) -> None:
+    kind = Integral if whole else Real
+    if isinstance(number, bool) or not isinstance(number, kind) or not 0 < float(number) < math.inf:
+        raise ConfigurationError(f"{name}: expected a {'whole ' * whole}number above zero, got {number!r}")
+
+
+def _check_timeout(timeout_s: object) -> None:
+    if timeout_s is None:
+        return
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, Real) or not float(timeout_s) >= 0:
+        raise ConfigurationError(f"timeout_s: expected seconds, 0 or more, or None for no end; got {timeout_s!r}")
