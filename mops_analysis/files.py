@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ def read_samples(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     SchemaError
-        If the ending is not one of these, or the file is not a samples frame.
+        If the ending is not one of these, or the file is damaged or no samples frame.
     StoreError
         If there is no such file, or it is not a sound sample store.
 
@@ -47,8 +48,6 @@ def read_samples(path: str | os.PathLike[str]) -> pd.DataFrame:
     >>> len(samples), samples["job_id"].nunique()
     (1613, 10)
     """
-    import pandas as pd
-
     file = Path(path)
     if not file.is_file():
         raise StoreError(f"{file}: there is no such file")
@@ -56,16 +55,25 @@ def read_samples(path: str | os.PathLike[str]) -> pd.DataFrame:
     if name.endswith((".db", ".sqlite", ".sqlite3")):
         with SampleStore(file) as store:
             return store.read_samples()
-    if name.endswith(".parquet"):
-        frame = _read_parquet(file)
-    elif name.endswith((".csv", ".csv.gz")):
-        text = dict.fromkeys(("job_id", "status", "label"), "string")
-        frame = pd.read_csv(file, dtype=text, keep_default_na=False, na_values={"label": [""]})
-    else:
+    if not name.endswith((".parquet", ".csv", ".csv.gz")):
         raise SchemaError(f"{file}: expected a file ending in .db, .parquet, .csv or .csv.gz")
-    if "sampled_at" in frame and pd.api.types.is_string_dtype(frame["sampled_at"].dtype):
-        frame["sampled_at"] = schema.aware_times(frame["sampled_at"])
+    try:
+        frame = _read_parquet(file) if name.endswith(".parquet") else _read_csv(file)
+    except (SchemaError, StoreError):
+        raise
+    except (ValueError, EOFError, OSError, zlib.error) as error:
+        raise SchemaError(f"{file} cannot be read: {error}") from None
     return schema.validate(frame).reset_index(drop=True)
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    text = dict.fromkeys(("job_id", "status", "label"), "string")
+    # "NA" may be a job; what may be missing leaves its place empty.
+    empty = {name: [""] for name in ("label", "progress_percentage", "latency_s")}
+    frame = pd.read_csv(file, dtype=text, keep_default_na=False, na_values=empty)
+    return _with_times(frame)
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:
@@ -76,8 +84,15 @@ def _read_parquet(file: Path) -> pd.DataFrame:
             f'{file}: reading Parquet needs pyarrow; install it with: pip install "mops_analysis[parquet]"'
         ) from None
     with pq.ParquetFile(file) as opened:
-        frame: pd.DataFrame = parquet.with_seconds(opened.read()).to_pandas()
-    return frame
+        return _with_times(parquet.with_seconds(opened.read()).to_pandas())
+
+
+def _with_times(frame: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    if "sampled_at" not in frame or not pd.api.types.is_string_dtype(frame["sampled_at"].dtype):
+        return frame
+    return frame.assign(sampled_at=schema.aware_times(frame["sampled_at"]))
 
 
 def load_example() -> pd.DataFrame:

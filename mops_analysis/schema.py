@@ -338,7 +338,7 @@ def to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     Raises
     ------
     SchemaError
-        If a key is missing, a time is naive, or a value does not fit its dtype.
+        If a record is no mapping, a key is missing, a time is naive, or a value does not fit its dtype.
 
     Examples
     --------
@@ -350,25 +350,33 @@ def to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = list(records)
+    try:
+        rows = [dict(record) for record in records]
+    except (TypeError, ValueError):
+        raise SchemaError(f"expected records: mappings with the keys {', '.join(SAMPLE_DTYPES)}") from None
     frame = pd.DataFrame(rows) if rows else pd.DataFrame({name: [] for name in SAMPLE_DTYPES})
     _require_columns(frame)
     if not rows:
         return frame.astype(SAMPLE_DTYPES)
     if frame["sampled_at"].dtype == object or pd.api.types.is_string_dtype(frame["sampled_at"]):
         frame["sampled_at"] = aware_times(frame["sampled_at"])
-    frame["status"] = frame["status"].map(status_word)
+    frame["status"] = frame["status"].map(lambda word: status_word(word) if isinstance(word, str) else word)
     return validate(frame).reset_index(drop=True)
 
 
 def aware_times(times: pd.Series[Any]) -> pd.Series[Any]:
-    """Times from aware datetimes or ISO strings with offset; SchemaError where one has no zone."""
+    """Times from aware datetimes or ISO strings with offset; SchemaError where one has no zone, or is none."""
     import pandas as pd
 
-    parsed = [pd.Timestamp(time) for time in times]
-    if any(pd.isna(time) or time.tzinfo is None for time in parsed):
+    try:
+        parsed = [pd.Timestamp(time) for time in times]
+        is_naive = any(pd.isna(time) or time.tzinfo is None for time in parsed)
+        instants = None if is_naive else pd.to_datetime(parsed, utc=True).as_unit("ns")
+    except (ValueError, TypeError) as error:  # also what nanoseconds cannot count
+        raise SchemaError(f"column 'sampled_at': expected times of the years 1678 to 2261; {error}") from None
+    if instants is None:
         raise SchemaError(_NAIVE)
-    return pd.Series(pd.to_datetime(parsed, utc=True).as_unit("ns"), index=times.index)
+    return pd.Series(instants, index=times.index)
 
 
 _NAIVE = (
@@ -378,6 +386,9 @@ _NAIVE = (
 
 
 def _require_columns(frame: pd.DataFrame) -> None:
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise SchemaError(f"column {twice!r} is there twice; keep one: samples.loc[:, ~samples.columns.duplicated()]")
     missing = [name for name in SAMPLE_DTYPES if name not in frame.columns]
     if missing:
         raise SchemaError(
@@ -484,16 +495,15 @@ def _as_dtype(column: pd.Series[Any], dtype: str) -> pd.Series[Any]:
     name = column.name
     converted: pd.Series[Any]
     if dtype.startswith("datetime"):
-        if not isinstance(column.dtype, pd.DatetimeTZDtype):
-            raise SchemaError(_NAIVE)
-        converted = column.dt.tz_convert("UTC").dt.as_unit("ns")
-        return converted
+        return _as_times(column)
     if dtype == "string":
         is_text = isinstance(column.dtype, pd.StringDtype) or pd.api.types.infer_dtype(column, skipna=False) == "string"
         if len(column) and not is_text:
             raise SchemaError(f"column {name!r}: expected text, got {column.dtype}; use .astype('string')")
         return column.astype("string")
-    if len(column) and (pd.api.types.is_bool_dtype(column.dtype) or not pd.api.types.is_numeric_dtype(column.dtype)):
+    types = pd.api.types
+    is_number = types.is_numeric_dtype(column.dtype) and not types.is_complex_dtype(column.dtype)
+    if len(column) and (types.is_bool_dtype(column.dtype) or not is_number):
         raise SchemaError(f"column {name!r}: expected {dtype}, got {column.dtype}; use pandas.to_numeric()")
     try:
         converted = column.astype(pd.api.types.pandas_dtype(dtype))
@@ -507,3 +517,20 @@ def _as_dtype(column: pd.Series[Any], dtype: str) -> pd.Series[Any]:
             "leave out the rows that are no samples: samples.dropna()"
         )
     return converted
+
+
+def _as_times(column: pd.Series[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    if not pd.api.types.is_datetime64_any_dtype(column.dtype):
+        raise SchemaError(
+            f"column 'sampled_at': expected times with a zone, got {column.dtype}; "
+            "make times of it: pandas.to_datetime(samples['sampled_at'], utc=True)"
+        )
+    times = pd.DatetimeIndex(column)  # also of times that Arrow holds
+    if times.tz is None:
+        raise SchemaError(_NAIVE)
+    try:
+        return pd.Series(times.tz_convert("UTC").as_unit("ns"), index=column.index, name=column.name)
+    except ValueError as error:
+        raise SchemaError(f"column 'sampled_at': expected times of the years 1678 to 2261; {error}") from None

@@ -1,6 +1,7 @@
 """SampleStore: a real SQLite file."""
 
 import contextlib
+import gzip
 import os
 import shutil
 import signal
@@ -311,13 +312,35 @@ def test_a_store_is_read_like_a_file(store, make_samples):
     assert len(mops.read_samples(store.path)) == 2
 
 
-@pytest.mark.parametrize("column", ["progress_percentage", "latency_s"])
-def test_samples_with_missing_numbers_are_not_written(store, make_samples, column):
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("progress_percentage", np.nan),
+        ("progress_percentage", np.inf),
+        ("latency_s", np.nan),
+        ("latency_s", np.inf),
+        ("latency_s", -1.0),
+    ],
+)
+def test_samples_with_impossible_numbers_are_not_written(store, make_samples, column, value):
     """The error names the column, and none of the samples is written."""
-    samples = make_samples([0, 1, 2]).assign(**{column: [1.0, np.nan, 1.0]})
-    with pytest.raises(mops.SchemaError, match=f"column '{column}': expected numbers, got missing ones"):
+    samples = make_samples([0, 1, 2]).assign(**{column: [1.0, value, 1.0]})
+    with pytest.raises(mops.SchemaError, match=f"column '{column}': expected .*, got others or missing ones"):
         store.append_samples(samples)
     assert store.read_samples().empty
+
+
+@pytest.mark.parametrize("time", ["tomorrow", "3000-01-01T00:00Z", object(), pd.NaT])
+def test_bounds_that_are_no_times(store, time):
+    """The error names the bound."""
+    with pytest.raises(mops.SchemaError, match="since: expected a time"):
+        store.read_samples(since=time)
+
+
+def test_job_ids_that_are_none(store):
+    """What is neither an id nor several is refused as such."""
+    with pytest.raises(mops.SchemaError, match="job_ids: expected one id or several, got 5"):
+        store.read_polls(5)
 
 
 def test_files_that_are_no_samples_are_refused(tmp_path):
@@ -331,6 +354,43 @@ def test_files_that_are_no_samples_are_refused(tmp_path):
     with pytest.raises(mops.SchemaError, match="column 'sampled_at' is missing"):
         mops.read_samples(tmp_path / "other.csv")
     assert not (tmp_path / "missing.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty.csv", b""),
+        ("ragged.csv", b"job_id,status\na,b\nc,d,e,f\n"),
+        ("latin.csv", b"job_id,status\n\xe9,b\n"),
+        ("plain.csv.gz", b"job_id,status\n"),
+        ("cut.csv.gz", gzip.compress(b"job_id,status\n" * 99)[:30]),
+        ("text.parquet", b"job_id,status\n"),
+        ("empty.parquet", b""),
+    ],
+    ids=["empty", "ragged", "not UTF-8", "not gzip", "cut gzip", "not Parquet", "empty Parquet"],
+)
+def test_damaged_files_are_refused(tmp_path, name, content):
+    """A file that its ending promises and that is none: the error names it."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(mops.SchemaError, match=f"{name} cannot be read"):
+        mops.read_samples(tmp_path / name)
+
+
+def test_times_that_are_none(tmp_path, make_samples):
+    """In a file: words and times beyond what nanoseconds can count are refused as such, not as times without a zone."""
+    for words in ("yesterday", "3000-01-01T00:00:00Z"):
+        samples = make_samples([0, 1]).assign(sampled_at=["2026-11-18T14:00:00Z", words])
+        samples.to_csv(tmp_path / "samples.csv", index=False)
+        with pytest.raises(mops.SchemaError, match="column 'sampled_at': expected times of the years 1678 to 2261"):
+            mops.read_samples(tmp_path / "samples.csv")
+
+
+@pytest.mark.parametrize("name", ["samples.csv", "samples.parquet"])
+def test_unknown_numbers_come_back_from_files(tmp_path, make_samples, name):
+    """A percentage or a latency that nobody knows is written as nothing and read as unknown."""
+    samples = make_samples([0, 1, 2]).assign(progress_percentage=[0.0, np.nan, 2.0], latency_s=np.nan)
+    mops.export(samples, tmp_path / name)
+    assert_frame_equal(mops.read_samples(tmp_path / name), samples)
 
 
 def test_naive_times_in_a_file_are_refused(tmp_path, make_samples):

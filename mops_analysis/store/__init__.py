@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -318,8 +319,10 @@ class SampleStore:
         stored = self.read_samples(checked["job_id"].unique(), since=checked["sampled_at"].min())
         known = stored.set_index(["job_id", "sampled_at"]).index
         new = checked[~checked.set_index(["job_id", "sampled_at"]).index.isin(known)]
-        if missing := [name for name in ("progress_percentage", "latency_s") if new[name].isna().any()]:
-            raise SchemaError(f"column {missing[0]!r}: expected numbers, got missing ones")
+        most = sys.float_info.max
+        for name, least, what in (("progress_percentage", -most, "finite numbers"), ("latency_s", 0.0, "seconds")):
+            if not new[name].between(least, most).all():
+                raise SchemaError(f"column {name!r}: expected {what}, got others or missing ones")
         polls = [
             Poll(
                 job_id=row["job_id"],

@@ -87,9 +87,12 @@ _JOB_DTYPES = {
 
 def wanted(job_ids: JobIds, since: Time, until: Time) -> Wanted:
     """What the caller asks for, as the queries need it."""
-    ids = [job_ids] if isinstance(job_ids, str) else job_ids
+    try:
+        ids = None if job_ids is None else [job_ids] if isinstance(job_ids, str) else list(job_ids)
+    except TypeError:
+        raise SchemaError(f"job_ids: expected one id or several, got {job_ids!r:.80}") from None
     return Wanted(
-        None if ids is None else list(ids),
+        ids,
         None if since is None else _since_epoch_ns(since, "since"),
         None if until is None else _since_epoch_ns(until, "until"),
     )
@@ -241,9 +244,9 @@ def _since_epoch_ns(time: str | datetime, name: str) -> int:
     import pandas as pd
 
     try:
-        stamp = pd.Timestamp(time)
-    except ValueError:
+        stamp = pd.Timestamp(time).as_unit("ns")
+    except (ValueError, TypeError):
         raise SchemaError(f"{name}: expected a time such as '2026-11-18T14:00+01:00', got {time!r}") from None
     if stamp.tzinfo is None:
         raise SchemaError(f"{name}: expected a time with a zone, such as '{stamp.isoformat()}+00:00', got {time!r}")
-    return stamp.as_unit("ns").value
+    return stamp.value
