@@ -223,6 +223,33 @@ def test_export_writes_a_table(here, example, what, store):
     assert header.startswith("seq,job_id," if what == "polls" else "job_id,")
 
 
+def test_polls_of_what_is_not_there(here, store, capsys):
+    """A store that is missing is not made, and a job without polls is named, as for every other table."""
+    assert main(["export", "--what", "polls", "--store", "missing.db", "--out", "t.csv"]) == 8
+    assert "missing.db: there is no such file" in capsys.readouterr().err
+    assert main(["export", "nobody", "--what", "polls", "--store", str(store.path), "--out", "t.csv"]) == 8
+    assert "knows nothing of 'nobody'" in capsys.readouterr().err
+    assert list(here.glob("[!s]*")) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("export", "--out", "nowhere/t.csv"),
+        ("export", "--out", "nowhere/t.parquet"),
+        ("chart", "progress", "--out", "nowhere/c.png"),
+        ("report", "--out", "nowhere/r.html"),
+    ],
+)
+def test_a_folder_that_is_missing(here, example, arguments, capsys):
+    """Where a file cannot be written, one line says which, and the exit code is that of a local fault."""
+    assert main([*arguments, "--store", example]) == 8
+    shown = capsys.readouterr()
+    assert shown.err.startswith("mops: ")
+    assert "nowhere" in shown.err
+    assert shown.out == ""
+
+
 def test_report_writes_one_file(here, example):
     """The report is one HTML file for the jobs that were asked for."""
     assert main(["report", "clean-import-1", "--store", example, "--out", "r.html"]) == 0

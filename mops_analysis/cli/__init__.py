@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `mops jobs | head`
         sys.stderr.close()
         return OK
+    except OSError as error:  # a folder that is missing, or may not be written to
+        return _say(error, LOCAL)
 
 
 def _say(error: Exception, code: int) -> int:

@@ -12,7 +12,7 @@ import pandas as pd
 
 import mops_analysis as mops
 from mops_analysis.cli import OK
-from mops_analysis.errors import SchemaError
+from mops_analysis.errors import SchemaError, StoreError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,13 +33,11 @@ def read_chosen(source: str, job_ids: list[str]) -> pd.DataFrame:
     return samples[samples["job_id"].isin(job_ids)].reset_index(drop=True) if job_ids else samples
 
 
-def check_known(source: str, samples: pd.DataFrame, job_ids: list[str]) -> None:
-    """Raise SchemaError for a job that the samples do not have."""
-    missing = sorted(set(job_ids) - set(samples["job_id"]))
+def check_known(source: str, rows: pd.DataFrame, job_ids: list[str]) -> None:
+    """Raise SchemaError for a job that the samples, or polls, do not have."""
+    missing = sorted(set(job_ids) - set(rows["job_id"]))
     if missing:
-        raise SchemaError(
-            f"{source} has no samples of {', '.join(map(repr, missing))}; see: mops jobs --store {source}"
-        )
+        raise SchemaError(f"{source} knows nothing of {', '.join(map(repr, missing))}; see: mops jobs --store {source}")
 
 
 def save(picture: Axes | Figure, path: Path, *, about: str | None = None) -> Path:
@@ -151,16 +149,21 @@ def _report_of_notebook(arguments: argparse.Namespace, out: str) -> Path:
 
 def _polls(source: str, job_ids: list[str]) -> pd.DataFrame | None:
     """Every poll of the chosen jobs, where the source is a store."""
-    if Path(source).suffix.lower() not in (".db", ".sqlite", ".sqlite3"):
-        return None
+    is_store = Path(source).suffix.lower() in (".db", ".sqlite", ".sqlite3")
+    return _read_polls(source, job_ids) if is_store else None
+
+
+def _read_polls(source: str, job_ids: list[str]) -> pd.DataFrame:
+    if not Path(source).is_file():  # a store that is opened is made
+        raise StoreError(f"{source}: there is no such file")
     with mops.SampleStore(source) as store:
         return store.read_polls(job_ids or None)
 
 
 def _export(arguments: argparse.Namespace) -> None:
     if arguments.what == "polls":
-        with mops.SampleStore(arguments.store) as store:
-            frame = store.read_polls(arguments.job_ids or None)
+        frame = _read_polls(arguments.store, arguments.job_ids)
+        check_known(arguments.store, frame, arguments.job_ids)
     else:
         samples = read_chosen(arguments.store, arguments.job_ids)
         frame = table(arguments.what, samples, window=arguments.window)
