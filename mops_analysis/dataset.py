@@ -109,8 +109,8 @@ def write_dataset(
     Raises
     ------
     SchemaError
-        If the frame is no samples frame or has a column `bucket` or `day`, or the dataset has another number of
-        buckets.
+        If the frame is no samples frame, has a column `bucket` or `day` or one of mixed types, or the dataset has
+        another number of buckets.
     StoreError
         If there are Parquet files of someone else at that path.
 
@@ -131,7 +131,10 @@ def write_dataset(
             raise SchemaError(f"column {name!r}: a dataset has folders of that name; rename the column")
     storage, root = _storage(path)
     number = _settle_buckets(storage, root, buckets)
-    layout = pa.Schema.from_pandas(checked, preserve_index=False)
+    try:
+        layout = pa.Schema.from_pandas(checked, preserve_index=False)
+    except (pa.ArrowException, TypeError) as error:
+        raise SchemaError(f"a further column cannot be kept: {error}; give it one type, or drop it") from None
     written = []
     parts = list(_partition(checked, number))
     with _progress(len(parts), "writing files", show=progress) as advance:
@@ -176,7 +179,7 @@ def read_dataset(path: str | os.PathLike[str], *, job_ids: str | Iterable[str] |
     ['clean-import-1']
     """
     storage, root = _storage(path)
-    parts = _parts(storage, root)
+    parts = _parts_to_read(storage, root)
     if job_ids is None:
         return _read(storage, [file for files in parts.values() for file in files])
     wanted = [job_ids] if isinstance(job_ids, str) else sorted(set(job_ids))
@@ -253,7 +256,7 @@ def summarize_dataset(
     if metric not in METRICS:
         raise SchemaError(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
     storage, root = _storage(path)
-    parts = list(_parts(storage, root).values())
+    parts = list(_parts_to_read(storage, root).values())
     if not parts:
         return METRICS[metric](schema.to_frame([]), **options)
     asks = metric not in _ASK_NOBODY and options.get("processed_includes_failed", "auto") == "auto"
@@ -379,16 +382,23 @@ def _storage(path: str | os.PathLike[str]) -> tuple[Any, str]:
         raise SchemaError(
             f'{path}: datasets need pyarrow and fsspec; install them with: pip install "mops_analysis[parquet]"'
         ) from None
-    storage, root = url_to_fs(os.fspath(path))
+    try:
+        storage, root = url_to_fs(os.fspath(path))
+    except (ValueError, ImportError) as error:  # no such protocol, or what speaks it is not installed
+        raise SchemaError(f"{path}: expected a folder, or an address that fsspec knows; {error}") from None
     storage.invalidate_cache()  # another process may have added files
     return storage, root.rstrip("/")
 
 
 def _buckets(storage: Any, root: str) -> int | None:
     """The number of buckets that the dataset was made with; None where nobody noted it."""
-    if not storage.exists(f"{root}/{_MARKER}"):
+    marker = f"{root}/{_MARKER}"
+    if not storage.exists(marker):
         return None
-    return int(json.loads(storage.cat_file(f"{root}/{_MARKER}"))["buckets"])
+    try:
+        return int(json.loads(storage.cat_file(marker))["buckets"])
+    except (ValueError, TypeError, KeyError):
+        raise StoreError(f'{marker} is damaged; expected the number of folders there: {{"buckets": 16}}') from None
 
 
 def _settle_buckets(storage: Any, root: str, asked: int | None) -> int:
@@ -400,7 +410,7 @@ def _settle_buckets(storage: Any, root: str, asked: int | None) -> int:
     number = _BUCKETS if asked is None else asked
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 100_000:
         raise SchemaError(f"buckets: expected a whole number from 1 to 100,000, got {asked!r}")
-    if storage.exists(root) and _parts(storage, root):
+    if _parts(storage, root):
         raise StoreError(f"{root}: Parquet files of someone else are there; choose another folder")
     _put(storage, f"{root}/{_MARKER}", json.dumps({"buckets": number}).encode())
     return number
@@ -412,8 +422,14 @@ def _parts(storage: Any, root: str) -> dict[str, list[str]]:
     for file in sorted(storage.find(root)):
         if match := _PART.search(file.removeprefix(root)):
             parts.setdefault(match[1], []).append(file)
-    if not parts and not storage.exists(f"{root}/{_MARKER}") and not storage.exists(root):
-        raise StoreError(f"{root}: there is no such dataset")
+    return parts
+
+
+def _parts_to_read(storage: Any, root: str) -> dict[str, list[str]]:
+    """The same of a dataset; what is none must not pass for an empty one."""
+    parts = _parts(storage, root)
+    if not parts and _buckets(storage, root) is None:
+        raise StoreError(f"{root}: there is no such dataset; write one with write_dataset()")
     return parts
 
 
@@ -457,9 +473,12 @@ def _read(storage: Any, files: Sequence[str], job_ids: list[str] | None = None) 
             # One request for the whole file: nearly all columns are needed.
             content = pa.BufferReader(storage.cat_file(file))
             tables.append(parquet.with_seconds(pq.read_table(content, filters=filters, use_threads=False)))
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:
             raise StoreError(f"{file} is damaged: {error}; restore it, or write its samples again") from None
     if not tables:
         return schema.to_frame([])
-    samples = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    try:
+        samples = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    except pa.ArrowException as error:
+        raise SchemaError(f"a column has other types in other files of the dataset: {error}") from None
     return schema.validate(samples).reset_index(drop=True)

@@ -251,8 +251,31 @@ def test_options_and_mistakes(fleet, tmp_path):
         mops.summarize_dataset(fleet, metric="speed")
     with pytest.raises(TypeError, match="windows"):
         mops.summarize_dataset(fleet, windows="10s")
-    with pytest.raises(StoreError, match="no such dataset"):
-        mops.summarize_dataset(tmp_path / "elsewhere")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "samples.csv").write_text("job_id\n")
+    for name in ("elsewhere", "empty", "samples.csv"):  # none of them passes for a dataset without samples
+        with pytest.raises(StoreError, match="no such dataset"):
+            mops.summarize_dataset(tmp_path / name)
+        with pytest.raises(StoreError, match="no such dataset"):
+            mops.read_dataset(tmp_path / name)
+    for address in ("nothing://fleet", "gs://no-package-for-it/fleet"):
+        with pytest.raises(SchemaError, match="expected a folder, or an address that fsspec knows"):
+            mops.read_dataset(address)
+
+
+def test_damaged_datasets(fleet, tmp_path):
+    """A marker that is none, and files that disagree about a column, are named."""
+    mops.write_dataset(likely(1, count=1).assign(label="a"), fleet)
+    mops.write_dataset(likely(2, count=1).assign(label=[["a"]] * len(likely(2, count=1))), fleet)
+    with pytest.raises(SchemaError, match="other types in other files"):
+        mops.read_dataset(fleet)
+    (Path(fleet) / "_dataset.json").write_text("[]")
+    with pytest.raises(StoreError, match=r"_dataset\.json is damaged"):
+        mops.write_dataset(likely(1), fleet)
+    with pytest.raises(SchemaError, match="a further column cannot be kept"):
+        mops.write_dataset(
+            likely(1, count=1).assign(label=lambda rows: [1, *["a"] * (len(rows) - 1)]), tmp_path / "new"
+        )
 
 
 def test_urls_pass_through():
@@ -286,7 +309,7 @@ def test_a_dask_cluster_gives_the_same(fleet, tmp_path):
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", local_directory=str(tmp_path)
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
