@@ -78,6 +78,12 @@ def test_only_the_jobs_asked_for_are_compared_and_no_input_is_changed():
     assert comparison(samples.iloc[:0]).empty
 
 
+def test_one_job_may_be_asked_for_by_its_id_alone():
+    """It is that job, and none whose id is a part of it."""
+    samples = jobs(*(ended(f"job-{i}", i, 60) for i in (1, 2, 12)))
+    assert comparison(samples, job_ids="job-12")["job_id"].unique().tolist() == ["job-12"]
+
+
 def test_the_jobs_to_compare_with_come_after_the_job_itself():
     """Also those after it, the newest last, at most thirty."""
     many = [ended(f"job-{i:02d}", i, 60) for i in range(40)]

@@ -288,6 +288,8 @@ def test_only_the_jobs_asked_for_are_reported(tmp_path):
     assert len(page.all("svg")) == 4
     with pytest.raises(SchemaError, match="'nobody'.*4 jobs"):
         report(FLEET, tmp_path / "report.html", job_ids=["nobody"])
+    one = report(FLEET, tmp_path / "one.html", job_ids="done-1", tz="UTC")
+    assert one.read_text() == (tmp_path / "report.html").read_text()
 
 
 def test_many_jobs_are_all_in_the_table_and_the_first_have_charts(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ whose first sample came earlier. The newest 30 count: older ones say little of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import tzinfo
 from typing import Any
 
@@ -26,7 +26,7 @@ _SEEN_FROM_START = 5.0  # a first sample beyond this share [%] tells nothing of 
 
 
 def comparison(
-    samples: pd.DataFrame, *, job_ids: Sequence[str] | None = None, summary: pd.DataFrame | None = None
+    samples: pd.DataFrame, *, job_ids: str | Iterable[str] | None = None, summary: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Duration, throughput and failure rate of each job against the jobs before it.
 
@@ -38,7 +38,7 @@ def comparison(
     samples
         Frame as in `schema`.
     job_ids
-        The jobs to compare with those before them; by default all.
+        The job or jobs to compare with those before them; by default all.
     summary
         What `summary(samples)` returned, where it is at hand.
 
@@ -71,7 +71,8 @@ def comparison(
     4      b  mean_items_per_s   1.11            1    1.67   -0.33
     """
     jobs = _measured(samples, summary)
-    rows = [row for job in jobs["job_id"] if job_ids is None or job in job_ids for row in _compare(job, jobs)]
+    wanted = jobs["job_id"] if job_ids is None else {job_ids} if isinstance(job_ids, str) else set(job_ids)
+    rows = [row for job in jobs["job_id"][jobs["job_id"].isin(wanted)] for row in _compare(job, jobs)]
     return pd.DataFrame(rows, columns=list(_DTYPES)).astype(_DTYPES)
 
 

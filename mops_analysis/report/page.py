@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def report(
     samples: pd.DataFrame,
     path: str | os.PathLike[str],
     *,
-    job_ids: Sequence[str] | None = None,
+    job_ids: str | Iterable[str] | None = None,
     title: str | None = None,
     window: float | str = "2min",
     tz: str | dt.tzinfo | None = None,
@@ -56,7 +56,7 @@ def report(
     path
         The file to write, ending in .html, .md or .pdf; an older one is replaced.
     job_ids
-        The jobs to report on; by default all. The other jobs still count as what is usual.
+        The job or jobs to report on; by default all. The other jobs still count as what is usual.
     title
         Its heading.
     window
@@ -91,12 +91,12 @@ def report(
         raise ConfigurationError(f"{file}: expected a file ending in .html, .md or .pdf")
     everything = schema.validate(samples).reset_index(drop=True)
     known = set(everything["job_id"])
-    missing = [job_id for job_id in job_ids or () if job_id not in known]
-    if missing:
+    wanted = known if job_ids is None else {job_ids} if isinstance(job_ids, str) else set(job_ids)
+    if missing := sorted(wanted - known):
         raise SchemaError(f"no samples of the job {missing[0]!r}; the frame has {len(known):,} jobs")
-    chosen = everything["job_id"].isin(list(known if job_ids is None else job_ids))
+    chosen = everything["job_id"].isin(wanted)
     if polls is not None and job_ids is not None:
-        polls = polls[polls["job_id"].isin(list(job_ids))]
+        polls = polls[polls["job_id"].isin(wanted)]
     measures = measure(everything, chosen, window=window, zone=zone, polls=polls)
     jobs = attention(measures.summary[measures.summary["job_id"].isin(measures.samples["job_id"])], measures.anomalies)
     names = _names(everything)
