@@ -250,7 +250,7 @@ def test_samples_at_one_instant():
     assert np.isfinite(answer[["remaining_s", "remaining_low_s", "remaining_high_s"]].iloc[1:]).all(axis=None)
 
 
-@pytest.mark.parametrize("interval", [0, 1, -0.5, 80, float("nan")])
+@pytest.mark.parametrize("interval", [0, 1, -0.5, 80, float("nan"), "0.8", None, True])
 def test_interval_out_of_range(interval):
     """An interval is a share of cases."""
     with pytest.raises(SchemaError, match="interval: expected a share of cases between 0 and 1"):

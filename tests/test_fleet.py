@@ -130,9 +130,18 @@ def test_jobs_that_ended_long_ago_say_how_the_service_counts(make_samples: Make)
 
 
 def test_a_present_without_a_zone(make_samples: Make) -> None:
-    """It is refused with the cure."""
-    with pytest.raises(SchemaError, match=r"now: expected a time with a zone"):
-        fleet(make_samples([0, 10]), now="2026-11-18T14:00")
+    """It is refused with the cure, as are words and years that are none."""
+    for now in ("2026-11-18T14:00", "soon", "3000-01-01T00:00Z", pd.NaT, object()):
+        with pytest.raises(SchemaError, match=r"now: expected a time with a zone"):
+            fleet(make_samples([0, 10]), now=now)
+        with pytest.raises(SchemaError, match=r"now: expected a time with a zone"):
+            summary(make_samples([0, 10]), now=now)
+
+
+def test_a_zone_that_is_none(make_samples: Make) -> None:
+    """It is refused as by the other metrics."""
+    with pytest.raises(SchemaError, match="tz: expected a time zone"):
+        fleet(make_samples([0, 10]), tz="Nowhere/City")
 
 
 def test_windows_in_seconds(make_samples: Make) -> None:

@@ -202,6 +202,8 @@ def test_unknown_zone_and_column_are_named():
     """A message says what was expected."""
     with pytest.raises(SchemaError, match="tz: expected a time zone such as 'UTC' or 'Europe/Berlin', got 'Berlin'"):
         throughput_by(job([0], [0]), tz="Berlin")
+    with pytest.raises(SchemaError, match="by: expected 'job', None or a column of the samples, got \\['label'\\]"):
+        throughput_by(job([0, 10], [0, 1]), by=["label"])
     with pytest.raises(SchemaError, match="by: expected 'job', None or a column of the samples, got 'merchant'"):
         throughput_by(job([0], [0]), by="merchant")
 

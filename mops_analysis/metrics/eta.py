@@ -28,6 +28,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain, pairwise
+from numbers import Real
 from statistics import NormalDist
 from typing import Any
 
@@ -167,7 +168,7 @@ def _options(interval: float, processed_includes_failed: IncludesFailed, correct
     """The options as plain values, which a file can hold."""
     is_said = isinstance(processed_includes_failed, bool | np.bool_)
     rule = bool(processed_includes_failed) if is_said else "auto"
-    return {"interval": float(interval), "processed_includes_failed": rule, "correction": bool(correction)}
+    return {"interval": _share(interval), "processed_includes_failed": rule, "correction": bool(correction)}
 
 
 def _check_known(known: pd.DataFrame, options: dict[str, Any]) -> None:
@@ -276,12 +277,16 @@ def _parts(outlook: Outlook) -> list[Any]:
     return [getattr(outlook, part.name) for part in fields(outlook)]
 
 
+def _share(interval: float) -> float:
+    if not isinstance(interval, Real) or not 0 < float(interval) < 1:
+        raise SchemaError(f"interval: expected a share of cases between 0 and 1, such as 0.8; got {interval!r}")
+    return float(interval)
+
+
 def _relative_width(interval: float) -> float:
     """Width of an interval, relative to the one that was fitted."""
-    if not 0 < interval < 1:
-        raise SchemaError(f"interval: expected a share of cases between 0 and 1, such as 0.8; got {interval!r}")
     normal = NormalDist()
-    score, fitted = (normal.inv_cdf((1 - share) / 2) for share in (interval, _FITTED_INTERVAL))
+    score, fitted = (normal.inv_cdf((1 - share) / 2) for share in (_share(interval), _FITTED_INTERVAL))
     return math.pow(score / fitted, _TAIL_POWER)
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from mops_analysis import schema
-from mops_analysis.errors import SchemaError
 from mops_analysis.metrics.arrays import Arrays, IncludesFailed, Trail, median_by_job, nanoseconds
 from mops_analysis.metrics.counting import Votes, includes_failed, votes, work
 from mops_analysis.metrics.failures import per_usual, wilson
+from mops_analysis.metrics.summary import instant
 from mops_analysis.metrics.summary import summary as summary_of
-from mops_analysis.metrics.throughput import RateClock
+from mops_analysis.metrics.throughput import RateClock, zone_of
 
 _ENOUGH = 5  # ended jobs before their failure rates say what is usual
 _UTC = "datetime64[ns, UTC]"
@@ -68,7 +68,7 @@ def fleet(
     Raises
     ------
     SchemaError
-        If the frame is no samples frame, a window no duration, or `now` has no zone.
+        If the frame is no samples frame, a window no duration, `now` no time with a zone, or there is no such zone.
 
     Notes
     -----
@@ -87,9 +87,7 @@ def fleet(
     """
     checked = schema.validate(samples)
     jobs = summary_of(checked, processed_includes_failed=processed_includes_failed) if summary is None else summary
-    present = jobs["last_sampled_at"].max() if now is None else pd.Timestamp(now)
-    if pd.notna(present) and present.tzinfo is None:
-        raise SchemaError(f"now: expected a time with a zone, got {now!r}; say pandas.Timestamp.now('UTC')")
+    present = jobs["last_sampled_at"].max() if now is None else instant(now)
     counts = is_running(jobs) | is_recent(jobs, present, failure_window)
     rates = newest_rates(
         checked[checked["job_id"].isin(jobs["job_id"][counts])],
@@ -200,7 +198,7 @@ def _failures(rates: pd.DataFrame, jobs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _ended(jobs: pd.DataFrame, now: pd.Timestamp, tz: str | tzinfo) -> dict[str, Any]:
-    midnight = now.tz_convert(tz).normalize() if pd.notna(now) else now
+    midnight = now.tz_convert(zone_of(tz)).normalize() if pd.notna(now) else now
     today = jobs[jobs["status"].isin(schema.TERMINAL_STATUSES) & (jobs["ended_before"] >= midnight)]
     well = int(today["status"].isin(schema.GOOD_STATUSES).sum())
     partly = int((today["status"] == "partial_success").sum())

@@ -68,7 +68,7 @@ def summary(
     Raises
     ------
     SchemaError
-        If the frame is no samples frame, `now` has no zone, or `forecast` is none of these samples.
+        If the frame is no samples frame, `now` no time with a zone, or `forecast` is none of these samples.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def summary(
     0  completed      120.0             100         1.0          0.833333
     """
     arrays = Arrays.of(samples)
-    until = _instant(now)
+    until = None if now is None else instant(now).value
     rule = includes_failed(arrays, processed_includes_failed)
     parts = [_block_summary(block, rule[jobs], until) for _, jobs, block in arrays.blocks()]
     columns: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -104,13 +104,16 @@ def summary(
     )
 
 
-def _instant(now: datetime | str | None) -> int | None:
-    if now is None:
-        return None
-    instant = pd.Timestamp(now)
-    if pd.isna(instant) or instant.tzinfo is None:
-        raise SchemaError(f"now: expected a time with a zone, got {now!r}; say pandas.Timestamp.now('UTC')")
-    return instant.as_unit("ns").value
+def instant(now: datetime | str) -> pd.Timestamp:
+    """The present that a caller gave, in nanoseconds; SchemaError where it is no time, or has no zone."""
+    refusal = SchemaError(f"now: expected a time with a zone, got {now!r}; say pandas.Timestamp.now('UTC')")
+    try:
+        moment = pd.Timestamp(now).as_unit("ns")
+    except (ValueError, TypeError):
+        raise refusal from None
+    if pd.isna(moment) or moment.tzinfo is None:
+        raise refusal
+    return moment
 
 
 def _block_summary(block: Arrays, includes_failed: Bools, until: int | None) -> dict[str, npt.NDArray[Any]]:

@@ -13,7 +13,7 @@ Metrics: `throughput` per sample, `throughput_by` per period.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
@@ -252,7 +252,7 @@ def throughput_by(
     1 2026-11-18 15:10:00+01:00           110.0
     """
     arrays = Arrays.of(samples)
-    edges = _period_edges(arrays.time_ns, nanoseconds(every, "every"), _zone(tz))
+    edges = _period_edges(arrays.time_ns, nanoseconds(every, "every"), zone_of(tz))
     rule = includes_failed(arrays, processed_includes_failed)
     pieces = [_shares(block, rule[jobs], edges, jobs.start) for _, jobs, block in arrays.blocks()]
     job, period, finished, failed = (np.concatenate(column) for column in zip(*pieces, strict=True))
@@ -262,13 +262,14 @@ def throughput_by(
     if "job_id" not in groups:
         counts = counts.groupby([*keys, "period_start"], dropna=False, observed=True).sum().reset_index()
     nth = counts["period_start"].to_numpy()
-    counts["period_start"] = pd.DatetimeIndex(edges[nth], tz="UTC").tz_convert(_zone(tz))
+    counts["period_start"] = pd.DatetimeIndex(edges[nth], tz="UTC").tz_convert(zone_of(tz))
     counts["items_per_s"] = counts["finished_items"] * NS / np.diff(edges)[nth]
     labels = arrays.label() if "job_id" in groups else {}
     return counts.assign(**{name: label.take(job).array for name, label in labels.items()})
 
 
-def _zone(tz: str | tzinfo) -> tzinfo:
+def zone_of(tz: str | tzinfo) -> tzinfo:
+    """The time zone of this name; SchemaError where there is none."""
     if isinstance(tz, tzinfo):
         return tz
     try:
@@ -283,7 +284,7 @@ def _groups(arrays: Arrays, by: str | None) -> dict[str, pd.Series[Any]]:
         return {}
     if by in ("job", "job_id"):
         return {"job_id": pd.Series(arrays.job_ids, dtype="string")}
-    if by not in arrays.samples:
+    if not isinstance(by, Hashable) or by not in arrays.samples:
         raise SchemaError(f"by: expected 'job', None or a column of the samples, got {by!r}")
     return {by: arrays.of_jobs(by)}
 
