@@ -411,6 +411,8 @@ def test_counting_as_among_all_jobs(store: SampleStore, monkeypatch: pytest.Monk
         store.append_samples(samples[comes == turn])
         while follower.read(0.0):
             pass
+        samples_so_far = store.read_samples()
+        pd.testing.assert_frame_equal(follower.fleet("2min", dt.UTC), metrics.fleet(samples_so_far, window="2min"))
     everything = store.read_samples()
     pd.testing.assert_frame_equal(follower.summary, metrics.summary(everything))
     pd.testing.assert_frame_equal(follower.fleet("2min", dt.UTC), metrics.fleet(everything, window="2min"))

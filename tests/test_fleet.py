@@ -13,6 +13,8 @@ from mops_analysis import schema
 from mops_analysis.errors import SchemaError
 from mops_analysis.metrics import fleet, summary
 
+START = pd.Timestamp("2026-11-18T14:00:00Z")
+
 Make = Callable[..., pd.DataFrame]
 
 
@@ -59,6 +61,23 @@ def test_failures_of_the_last_half_hour(make_samples: Make) -> None:
     few = row(pd.concat([*ended[:4], running]), processed_includes_failed=True)
     assert np.isnan(few["failure_rate_usual"])
     assert np.isnan(few["failures_per_usual"])
+
+
+def test_the_failure_window_ends_now(make_samples: Make) -> None:
+    """A job that ended half an hour ago does not count with what failed long before that; nor does what comes later."""
+    samples = make_samples(
+        [0, 500, 500, 1000], failed=[0, 0, 500, 500], total=1500, status=["in_progress"] * 3 + ["failed"],
+        times=[0, 600, 1200, 2400],
+    )  # fmt: skip
+    counts = {"processed_includes_failed": False, "failure_window": "30min"}
+    # Of the last 30 minutes the job ran for 10: 250 of its last 500 items, none of which failed.
+    assert row(samples, now=START + pd.Timedelta("60min"), **counts)["failure_rate"] == 0.0
+    # Half of the failures came within the last 35 minutes, with 500 good items after them.
+    late = row(samples, now=START + pd.Timedelta("50min"), processed_includes_failed=False, failure_window="35min")
+    assert late["failure_rate"] == pytest.approx(250 / 750)
+    # At 15 minutes 250 had failed, after 500 good ones.
+    early = row(samples, now=START + pd.Timedelta("15min"), **counts)
+    assert early["failure_rate"] == pytest.approx(250 / 750)
 
 
 def test_the_finish_of_the_last_job(make_samples: Make) -> None:

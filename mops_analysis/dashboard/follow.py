@@ -12,7 +12,7 @@ import pandas as pd
 
 from mops_analysis import metrics, schema
 from mops_analysis.metrics.counting import Votes, votes_by_job
-from mops_analysis.metrics.fleet import is_recent, is_running, newest_rates, together
+from mops_analysis.metrics.fleet import Tail, is_recent, is_running, newest_rates, start_of, together, work_of_late
 
 if TYPE_CHECKING:
     from mops_analysis.store import SampleStore
@@ -44,7 +44,9 @@ class Follower:
         self.lock = threading.RLock()
         self._samples: dict[str, pd.DataFrame] = {}
         self._forecasts: dict[str, pd.DataFrame] = {}
-        self._rates: dict[str, pd.DataFrame] = {}  # of the window below; a job that has moved is taken out
+        # A job that has moved is taken out of both; the rates are of the window below.
+        self._rates: dict[str, pd.DataFrame] = {}
+        self._tails: dict[str, Tail] = {}
         self._window = ""
         self._votes: dict[str, Votes | None] = {}  # of each job, on whether processed items include the failed ones
         self._everyone = Votes()
@@ -133,6 +135,7 @@ class Follower:
             self.summary, self._votes = summary, said
             for job_id in job_ids:
                 self._rates.pop(job_id, None)
+                self._tails.pop(job_id, None)
                 del self._waiting[job_id]
             self._hear(everyone, joined)
 
@@ -170,19 +173,25 @@ class Follower:
         """Return what `fleet` says of all jobs; only those that have moved are measured again."""
         with self.lock:
             now = self.summary["last_sampled_at"].max()
-            rates = self._newest_rates(now, window)
-            return together(self.summary, rates, now, failure_window=_FAILURE_WINDOW, tz=tz)
+            since = start_of(_FAILURE_WINDOW, now)
+            return together(self.summary, self._newest_rates(window), self._newest_tails(since), since, now, tz=tz)
 
-    def _newest_rates(self, now: pd.Timestamp, window: str) -> pd.DataFrame:
+    def _newest_rates(self, window: str) -> pd.DataFrame:
         if window != self._window:
             self._window, self._rates = window, {}
-        counts = is_running(self.summary) | is_recent(self.summary, now, _FAILURE_WINDOW)
-        wanted = self.summary["job_id"][counts].tolist()
+        wanted = self.summary["job_id"][is_running(self.summary)].tolist()
         if moved := [job_id for job_id in wanted if job_id not in self._rates]:
-            rates = newest_rates(self.samples_of(moved), window=window, failure_window=_FAILURE_WINDOW, **self.rule)
+            rates = newest_rates(self.samples_of(moved), window=window, **self.rule)
             self._rates.update((str(job_id), row) for job_id, row in rates.groupby("job_id", sort=False))
         kept = [self._rates[job_id] for job_id in wanted]
         return pd.concat(kept, ignore_index=True) if kept else newest_rates(schema.to_frame([]), window=window)
+
+    def _newest_tails(self, since: pd.Timestamp) -> list[Tail]:
+        wanted = self.summary["job_id"][is_recent(self.summary, since)].tolist()
+        if moved := [job_id for job_id in wanted if job_id not in self._tails]:
+            self._tails |= work_of_late(self.samples_of(moved), since=since, **self.rule)
+        self._tails = {job_id: self._tails[job_id] for job_id in wanted}
+        return list(self._tails.values())
 
 
 def _rule(everyone: Votes) -> dict[str, Any]:

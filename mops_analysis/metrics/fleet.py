@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mops_analysis import schema
-from mops_analysis.metrics.arrays import Arrays, IncludesFailed, Trail, median_by_job, nanoseconds
+from mops_analysis.metrics.arrays import Arrays, IncludesFailed, Ints, median_by_job, nanoseconds
 from mops_analysis.metrics.counting import Votes, includes_failed, votes, work
 from mops_analysis.metrics.failures import per_usual, wilson
 from mops_analysis.metrics.summary import instant
@@ -88,15 +89,15 @@ def fleet(
     checked = schema.validate(samples)
     jobs = summary_of(checked, processed_includes_failed=processed_includes_failed) if summary is None else summary
     present = jobs["last_sampled_at"].max() if now is None else instant(now)
-    counts = is_running(jobs) | is_recent(jobs, present, failure_window)
-    rates = newest_rates(
-        checked[checked["job_id"].isin(jobs["job_id"][counts])],
-        # Jobs that ended long ago count no more, but they still say how the service counts.
-        processed_includes_failed=votes(checked) if processed_includes_failed == "auto" else processed_includes_failed,
-        window=window,
-        failure_window=failure_window,
+    # Jobs that ended long ago count no more, but they still say how the service counts.
+    rule = votes(checked) if processed_includes_failed == "auto" else processed_includes_failed
+    since = start_of(failure_window, present)
+    running, recent = (
+        checked[checked["job_id"].isin(jobs["job_id"][counts])] for counts in (is_running(jobs), is_recent(jobs, since))
     )
-    return together(jobs, rates, present, failure_window=failure_window, tz=tz)
+    rates = newest_rates(running, processed_includes_failed=rule, window=window)
+    tails = work_of_late(recent, processed_includes_failed=rule, since=since)
+    return together(jobs, rates, tails.values(), since, present, tz=tz)
 
 
 def is_running(jobs: pd.DataFrame) -> pd.Series[bool]:
@@ -104,54 +105,99 @@ def is_running(jobs: pd.DataFrame) -> pd.Series[bool]:
     return jobs["status"] == schema.RUNNING_STATUS
 
 
-def is_recent(jobs: pd.DataFrame, now: pd.Timestamp, failure_window: float | str | pd.Timedelta) -> pd.Series[bool]:
-    """Which jobs of a summary were seen within the failure window."""
-    return jobs["last_sampled_at"] > now - pd.Timedelta(nanoseconds(failure_window, "failure_window"), unit="ns")
+def start_of(failure_window: float | str | pd.Timedelta, now: pd.Timestamp) -> pd.Timestamp:
+    """When the failure window begins that ends now; NaT where that is."""
+    return now - pd.Timedelta(nanoseconds(failure_window, "failure_window"), unit="ns")
+
+
+def is_recent(jobs: pd.DataFrame, since: pd.Timestamp) -> pd.Series[bool]:
+    """Which jobs of a summary were seen after the start of the failure window."""
+    return jobs["last_sampled_at"] > since
 
 
 def newest_rates(
     samples: pd.DataFrame,
     *,
+    window: float | str | pd.Timedelta,
     processed_includes_failed: IncludesFailed | Votes = "auto",
-    window: float | str | pd.Timedelta = "2min",
-    failure_window: float | str | pd.Timedelta = "30min",
 ) -> pd.DataFrame:
-    """What `together` needs of each job beside its summary; under one counting rule it changes only with its samples.
+    """What `together` needs of each job that runs; under one counting rule it changes only with its samples.
 
     Returns
     -------
     DataFrame
         One row per job: `job_id`; `items_per_s` at the last sample, and `usual_items_per_s`, the median of those at all
-        samples [items/s]; `failed` and `finished` in the failure window that ends at the last sample [items].
+        samples [items/s].
     """
     arrays = Arrays.of(samples)
-    width, failure_width = nanoseconds(window, "window"), nanoseconds(failure_window, "failure_window")
+    width = nanoseconds(window, "window")
     rule = includes_failed(arrays, processed_includes_failed)
-    columns = np.empty((4, len(arrays.job_ids)))
+    columns = np.empty((2, len(arrays.job_ids)))
+    for _, jobs, block in arrays.blocks():
+        rate = RateClock.of(block, work(block, rule[jobs])).rates(block, width)
+        known = np.flatnonzero(~np.isnan(rate))
+        columns[:, jobs] = rate[block.last], median_by_job(rate[known], block.job[known], len(block.job_ids))
+    names = ("items_per_s", "usual_items_per_s")
+    return pd.DataFrame({"job_id": pd.array(arrays.job_ids, dtype="string"), **dict(zip(names, columns, strict=True))})
+
+
+class Tail(NamedTuple):
+    """The newest samples of a job: when they were taken, and what had failed and finished by then, from some start on.
+
+    Attributes
+    ----------
+    last_ns
+        Time of the last sample since the epoch [ns].
+    since_last
+        Time of each since the last one, 0 or less [ns].
+    failed, finished
+        Items, falls removed.
+    """
+
+    last_ns: int
+    since_last: Ints
+    failed: Ints
+    finished: Ints
+
+    def rise(self, since_ns: int, until_ns: int) -> tuple[float, float]:
+        """Failed and finished items between two times, both counters running straight from sample to sample."""
+        ends = np.array([since_ns - self.last_ns, until_ns - self.last_ns])
+        failed, finished = (np.interp(ends, self.since_last, counts) for counts in (self.failed, self.finished))
+        return float(failed[1] - failed[0]), float(finished[1] - finished[0])
+
+
+def work_of_late(
+    samples: pd.DataFrame,
+    *,
+    since: pd.Timestamp,
+    processed_includes_failed: IncludesFailed | Votes = "auto",
+) -> dict[str, Tail]:
+    """The samples of each job from a time on, and the one before it; all that a window needs that begins later."""
+    arrays = Arrays.of(samples)
+    rule = includes_failed(arrays, processed_includes_failed)
+    tails = {}
     for _, jobs, block in arrays.blocks():
         done = work(block, rule[jobs])
-        clock = RateClock.of(block, done)
-        rate = clock.rates(block, width)
-        known = np.flatnonzero(~np.isnan(rate))
-        usual = median_by_job(rate[known], block.job[known], len(block.job_ids))
-        recent = Trail.of(block, block.so_far(block.step_ns), failure_width).window(block.last)
-        failed, finished = (recent.rise(block.so_far(items)) for items in (done.failed, done.finished))
-        columns[:, jobs] = rate[block.last], usual, failed, finished
-    names = ("items_per_s", "usual_items_per_s", "failed", "finished")
-    return pd.DataFrame({"job_id": pd.array(arrays.job_ids, dtype="string"), **dict(zip(names, columns, strict=True))})
+        failed, finished = block.so_far(done.failed), block.so_far(done.finished)
+        ends = block.edges[1:].tolist()
+        for job_id, first, end in zip(block.job_ids.tolist(), block.first.tolist(), ends, strict=True):
+            before = int(np.searchsorted(block.time_ns[first:end], since.value, side="right")) - 1
+            rows, last_ns = slice(first + max(before, 0), end), int(block.time_ns[end - 1])
+            tails[job_id] = Tail(last_ns, block.time_ns[rows] - last_ns, failed[rows].copy(), finished[rows].copy())
+    return tails
 
 
 def together(
     jobs: pd.DataFrame,
     rates: pd.DataFrame,
+    tails: Iterable[Tail],
+    since: pd.Timestamp,
     now: pd.Timestamp,
     *,
-    failure_window: float | str | pd.Timedelta = "30min",
     tz: str | tzinfo = "UTC",
 ) -> pd.DataFrame:
-    """The row of `fleet`, from the summary of all jobs and the newest rates of those that run or were seen lately."""
+    """The row of `fleet`, from the summary of all jobs, the rates of those that run, the work of those seen lately."""
     running = jobs[is_running(jobs)]
-    recent = jobs["job_id"][is_recent(jobs, now, failure_window)]
     latest = {f"all_done_by{end}": _time(running[f"eta{end}"].max()) for end in ("", "_low", "_high")}
     return pd.DataFrame(
         {
@@ -160,7 +206,7 @@ def together(
             **latest,
             "unforecast": [int(running["eta"].isna().sum())],
             **_pace(rates[rates["job_id"].isin(running["job_id"])]),
-            **_failures(rates[rates["job_id"].isin(recent)], jobs),
+            **_failures([tail.rise(since.value, now.value) for tail in tails], jobs),
             **_ended(jobs, now, tz),
         }
     )
@@ -183,8 +229,8 @@ def _pace(rates: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _failures(rates: pd.DataFrame, jobs: pd.DataFrame) -> dict[str, Any]:
-    failed, finished = (np.array([rates[name].sum()], dtype=np.float64) for name in ("failed", "finished"))
+def _failures(rises: list[tuple[float, float]], jobs: pd.DataFrame) -> dict[str, Any]:
+    failed, finished = (np.array([sum(items)]) for items in zip(*[(0.0, 0.0), *rises], strict=True))
     rate, low, high = wilson(failed, finished, 0.95)
     ended = jobs.loc[jobs["status"].isin(schema.TERMINAL_STATUSES), "failure_rate"].dropna()
     usual = ended.median() if len(ended) >= _ENOUGH else np.nan
