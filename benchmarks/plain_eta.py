@@ -10,6 +10,7 @@ import bisect
 import math
 from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,15 @@ from mops_analysis.metrics.eta import _HIGH, _HOLD, _LOW
 from mops_analysis.metrics.running import _NOT_AT_WORK
 
 SHARES = (0.5, 0.8)
+
+
+class Outlook(NamedTuple):
+    """Seconds ahead, mean seconds between polls, and how far the truth may lie below and above (logarithms)."""
+
+    ahead: float
+    delta: float
+    low: float
+    high: float
 
 
 class Forecast:
@@ -34,7 +44,10 @@ class Forecast:
         self.u = np.cumsum([0, *(max(after - before, 0) for before, after in pairwise(done))])
         self.grown = [size - self.size[0] for size in self.size]
         self.changed = np.cumsum([False, *(np.diff(self.size) != 0)]) > 0
-        # Events: the first running sample and the ticks.
+        self.find_events()
+
+    def find_events(self) -> None:
+        """The first running sample and the ticks."""
         self.ticks = [0] * len(self.at)
         self.work, self.tau = [0], [0.0]
         for i in range(1, len(self.at)):
@@ -119,13 +132,13 @@ class Forecast:
         grown, done = self.grown[i] - self.grown[before], self.u[i] - self.u[before]
         return float(np.clip(grown / done if done > 0 else np.sign(grown), -1, 2))
 
-    def seconds(self) -> np.ndarray:
-        """Median, low and high at each running sample; NaN before the first tick (r x 3)."""
+    def outlooks(self) -> list[Outlook | None]:
+        """What is foretold at each running sample; None before the first tick."""
         pace, errors = self.paces
-        answers, shown = [], None
+        found: list[Outlook | None] = []
         for i, m in enumerate(self.ticks):
             if m == 0:
-                answers.append([math.nan] * 3)
+                found.append(None)
                 continue
             ticks = min(m, 8)
             advance = (self.work[m] - self.work[m - ticks]) / ticks
@@ -147,11 +160,22 @@ class Forecast:
                 self.newest_error(pace, m),
             ]
             low, high = (float(np.logaddexp(0, np.dot(weights, doubt))) for weights in (_LOW, _HIGH))
+            found.append(Outlook(ahead, delta, low, high))
+        return found
+
+    def seconds(self, outlooks: list[Outlook | None] | None = None) -> np.ndarray:
+        """Median, low and high at each running sample, held unless there is news; NaN before the first tick (r x 3)."""
+        answers, shown = [], None
+        for t, outlook in zip(self.t, self.outlooks() if outlooks is None else outlooks, strict=True):
+            if outlook is None:
+                answers.append([math.nan] * 3)
+                continue
+            ahead, delta, low, high = outlook
             slack = _HOLD * (ahead + delta) * (low + high)
-            newest = self.t[i] + ahead
+            newest = t + ahead
             shown = newest if shown is None else min(max(shown, newest - slack), newest + slack)
-            median = max(shown - self.t[i], 0.0)
-            shown = self.t[i] + median
+            median = max(shown - t, 0.0)
+            shown = t + median
             lowest, highest = ((median + delta) * math.exp(off) - delta for off in (-low, high))
             answers.append([median, min(max(lowest, 0), median), max(highest, median)])
         return np.array(answers)
