@@ -11,7 +11,8 @@ import time
 import pytest
 
 import mops_analysis as mops
-from mops_analysis.cli import TABLES, main, output
+from mops_analysis.cli import TABLES, main, output, table
+from mops_analysis.metrics import summary
 from mops_analysis.simulator import STORIES, Simulator
 
 CANARY = "canary-4f1d-token"
@@ -138,6 +139,27 @@ def test_a_service_that_is_away_is_waited_for_until_the_timeout(tmp_path):
     assert json.loads(done.stdout)["outcome"] == "timed_out"
     with mops.SampleStore(tmp_path / "samples.db") as store:
         assert set(store.read_polls()["outcome"]) == {"connection"}
+
+
+def test_a_table_that_takes_long_is_shown_more_rarely(store, slow_simulator, monkeypatch):
+    """Computing it takes a fifth of the time at most: the polls of the same process come first."""
+    looks = []
+
+    def slow(samples):
+        looks.append(time.monotonic())
+        time.sleep(0.2)
+        return summary(samples)
+
+    monkeypatch.setattr(table, "summary", slow)
+    monkeypatch.setattr(table.LiveTable, "refresh_s", 0.01)
+    with mops.JobStatusClient(base_url=slow_simulator.url) as client, mops.Sampler(client, store, 0.1) as sampler:
+        sampler.start("clean-import-1")
+        with table.LiveTable(sampler, store) as live:
+            end = time.monotonic() + 30
+            while len(looks) < 2 and time.monotonic() < end:
+                live.show()
+                time.sleep(0.01)
+    assert looks[1] - looks[0] >= 1.0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -33,8 +33,9 @@ def console(*, stderr: bool = False) -> Console:
 class LiveTable:
     """A table on stderr of how the watch of each job stands; a context manager."""
 
-    #: The metrics are computed anew this often [s]; between that only the bars move.
+    #: The metrics are computed anew this often [s], more rarely where they take long: polls come first.
     refresh_s = 1.0
+    _MOST_BUSY = 0.2  # of the time
 
     def __init__(self, sampler: Sampler, store: SampleStore) -> None:
         self._sampler = sampler
@@ -54,9 +55,9 @@ class LiveTable:
 
     def show(self) -> None:
         """Bring the table up to date, at most once per `refresh_s` unless all jobs have ended."""
-        if time.monotonic() < self._next and self._sampler.running:
+        begun = time.monotonic()
+        if begun < self._next and self._sampler.running:
             return
-        self._next = time.monotonic() + self.refresh_s
         outcomes = {row.job_id: row for row in self._sampler.outcomes()}
         samples = self._store.read_samples(outcomes)
         rows = summary(samples)
@@ -69,6 +70,8 @@ class LiveTable:
             record = f"forecasts: {backtest_summary(eta_backtest(samples))}"
             table.caption = f"{table.caption}; {record}" if table.caption else record
         self._live.update(table, refresh=True)
+        took_s = time.monotonic() - begun
+        self._next = begun + max(self.refresh_s, took_s / self._MOST_BUSY)
 
 
 def job_table(
