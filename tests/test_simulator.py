@@ -369,6 +369,14 @@ def test_job_ids_and_labels() -> None:
     assert list(simulator.labels) == simulator.job_ids
     assert len(set(simulator.labels.values())) == 3
     assert Simulator().job_ids == [f"{name}-1" for name in STORIES]
+    assert Simulator(stories="cancelled").job_ids == ["cancelled-1"]
+
+
+@pytest.mark.parametrize("speed", [-1, math.nan, math.inf, "60", True])
+def test_speed_is_a_number(speed) -> None:
+    """Time that runs backwards would keep every job waiting for good; time may stand still."""
+    with pytest.raises(ConfigurationError, match="speed: expected simulated seconds per second, 0 or more"):
+        Simulator(speed=speed)
 
 
 def test_unknown_story_is_refused() -> None:

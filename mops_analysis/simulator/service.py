@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import secrets
 import socket
@@ -124,8 +125,8 @@ class Simulator:
     port
         0 picks a free one.
     stories
-        The stories of `job_ids`, by name, each as often as it is named; None: every story once. The service knows all
-        jobs in any case.
+        The story or stories of `job_ids`, by name, each as often as it is named; None: every story once. The service
+        knows all jobs in any case.
 
     Attributes
     ----------
@@ -137,7 +138,7 @@ class Simulator:
     Raises
     ------
     ConfigurationError
-        If there is no story of that name.
+        If there is no story of that name, or the speed is less than zero.
 
     Examples
     --------
@@ -157,12 +158,16 @@ class Simulator:
         any_job: bool = False,
         port: int = 0,
         latency_s: float = 0.0,
-        stories: Iterable[str] | None = None,
+        stories: str | Iterable[str] | None = None,
     ) -> None:
+        if isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 <= speed < math.inf:
+            raise ConfigurationError(f"speed: expected simulated seconds per second, 0 or more, got {speed!r}")
         self.job_ids: list[str] = []
         self.labels: dict[str, str] = {}
         numbers: Counter[str] = Counter()
-        for index, name in enumerate(STORIES if stories is None else stories):
+        for index, name in enumerate(
+            [stories] if isinstance(stories, str) else STORIES if stories is None else stories
+        ):
             if name not in STORIES:
                 raise ConfigurationError(f"no story is called {name!r}; there are {', '.join(STORIES)}")
             numbers[name] += 1
