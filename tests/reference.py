@@ -39,7 +39,7 @@ class Job:
         return sum(values[j] for j in range(i + 1) if where is None or where[j])
 
 
-def _at(axis: list[int], values: list[int], place: float) -> float:
+def value_at(axis: list[int], values: list[int], place: float) -> float:
     """The values run straight along the axis; of equal places the last counts, before its start the first."""
     if place < 0:
         return values[0]
@@ -61,8 +61,8 @@ def throughput(job: Job, window_s: float) -> list[tuple[int, float, float]]:
         rate = math.nan
         if width > 0 and width >= window_s * 1e9 / 2:
             edge = axis[i] - window_s * 1e9
-            if gap[i] - _at(axis, gap, edge) <= width / 2:
-                rate = (done[i] - _at(axis, done, edge)) * 1e9 / width
+            if gap[i] - value_at(axis, gap, edge) <= width / 2:
+                rate = (done[i] - value_at(axis, done, edge)) * 1e9 / width
         rows.append((job.up_to(i, job.rise), interval, rate))
     return rows
 
@@ -76,7 +76,8 @@ def counts(job: Job, window_s: float | None) -> list[tuple[float, float]]:
         return [(max(job.failed_served[0], 0) + failed[i], max(job.served[0], 0) + finished[i]) for i in range(job.n)]
     edges = [axis[i] - window_s * 1e9 for i in range(job.n)]
     return [
-        (failed[i] - _at(axis, failed, edges[i]), finished[i] - _at(axis, finished, edges[i])) for i in range(job.n)
+        (failed[i] - value_at(axis, failed, edges[i]), finished[i] - value_at(axis, finished, edges[i]))
+        for i in range(job.n)
     ]
 
 
@@ -89,16 +90,16 @@ def wilson(failed: float, finished: float, z: float) -> tuple[float, float, floa
     return rate, max(centre - half, 0), min(centre + half, 1)
 
 
-def periods(job: Job, every_s: int) -> dict[int, float]:
-    """Items finished in each period of UTC, by the number of the period."""
+def periods(job: Job, every_s: int, rises: list[int]) -> dict[int, float]:
+    """Items finished or failed in each period of UTC, by the number of the period."""
     every = every_s * 10**9
     shares = {job.t[0] // every: 0.0}
     for i in range(1, job.n):
         start, end = job.t[i - 1], job.t[i]
         if start == end:
-            shares[start // every] = shares.get(start // every, 0.0) + job.rise[i]
+            shares[start // every] = shares.get(start // every, 0.0) + rises[i]
             continue
         for period in range(start // every, -(-end // every)):
             inside = min(end, (period + 1) * every) - max(start, period * every)
-            shares[period] = shares.get(period, 0.0) + job.rise[i] * inside / (end - start)
+            shares[period] = shares.get(period, 0.0) + rises[i] * inside / (end - start)
     return shares

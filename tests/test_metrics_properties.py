@@ -240,7 +240,7 @@ def test_equal_to_the_slow_definitions(seed, rule, window):
             columns = ["failure_rate", "failure_rate_low", "failure_rate_high"]
             np.testing.assert_allclose(frame.loc[own, columns], bounds, rtol=1e-9, atol=1e-12)
         periods = shares[shares["job_id"] == job_id]
-        expected = reference.periods(slow, 45)
+        expected = reference.periods(slow, 45, slow.rise)
         assert [time.value // (45 * 10**9) for time in periods["period_start"]] == sorted(expected)
         np.testing.assert_allclose(periods["finished_items"], [expected[p] for p in sorted(expected)], atol=1e-8)
 
