@@ -63,8 +63,8 @@ def job_rates(rows: pd.DataFrame) -> pd.DataFrame:
     running, done = (step * runs).cumsum(), (rise * runs).cumsum()
     is_gap = step > 2.5 * step[step > 0].median()
     in_gaps = (step * (runs & is_gap)).cumsum()
-    edge = (running - WINDOW_S).clip(lower=0)
-    width = running - edge
+    edge = running - WINDOW_S  # before the first sample the counters are what they are there
+    width = running.clip(upper=WINDOW_S)
     rate = (done - np.interp(edge, running, done)) / width.where(width > 0)
     in_window = in_gaps - np.interp(edge, running, in_gaps)
     return pd.DataFrame(
@@ -87,8 +87,7 @@ def job_shares(rows: pd.DataFrame, window: float | None) -> pd.DataFrame:
         failed, out_of = failed_rise + rows["failed_items"].iloc[0], rise + finished.iloc[0]
     else:
         at = (rows["sampled_at"] - rows["sampled_at"].iloc[0]).dt.total_seconds()
-        edge = (at - window).clip(lower=0)
-        failed, out_of = failed_rise - np.interp(edge, at, failed_rise), rise - np.interp(edge, at, rise)
+        failed, out_of = (items - np.interp(at - window, at, items) for items in (failed_rise, rise))
     return shares(failed, out_of)
 
 
