@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,38 @@ from mops_analysis import schema
 from mops_analysis.charts import clock
 from mops_analysis.charts.lines import Floats, Ints, Line, Numbers, Places, fall_starts, gap_starts
 from mops_analysis.errors import ConfigurationError, SchemaError
+
+
+class _Columns:
+    """The columns of all jobs, each looked up once: that alone would take a second for some thousand jobs."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self._series: dict[str, pd.Series[Any]] = {}
+        self._numbers: dict[str, Numbers] = {}
+        self._times: dict[str, Places] = {}
+
+    def series(self, column: str) -> pd.Series[Any]:
+        """A column as it is."""
+        if column not in self._series:
+            self._series[column] = self.frame[column]
+        return self._series[column]
+
+    def numbers(self, column: str) -> Numbers:
+        """A column in whole numbers or floats; what is missing is NaN."""
+        if column not in self._numbers:
+            values = self.series(column)
+            is_plain = values.dtype in (np.int64, np.float64)
+            self._numbers[column] = (
+                values.to_numpy() if is_plain else values.to_numpy(dtype=np.float64, na_value=np.nan)
+            )
+        return self._numbers[column]
+
+    def times(self, column: str) -> Places:
+        """A column of times [days]."""
+        if column not in self._times:
+            self._times[column] = clock.places_of(self.series(column))
+        return self._times[column]
 
 
 @dataclass(frozen=True)
@@ -36,7 +68,7 @@ class Track:
     name: str
     days: Places
     x: Places
-    _whole: pd.DataFrame = field(repr=False)  # the rows of all jobs
+    _columns: _Columns = field(repr=False)  # of all jobs
     _rows: slice
 
     @property
@@ -52,13 +84,13 @@ class Track:
     @property
     def last(self) -> pd.Series[Any]:
         """The last row."""
-        row: pd.Series[Any] = self._whole.iloc[self._rows.stop - 1]
+        row: pd.Series[Any] = self._columns.frame.iloc[self._rows.stop - 1]
         return row
 
     @property
     def status(self) -> str:
         """Its last status, of a samples frame."""
-        return str(self.last["status"])
+        return str(self._columns.series("status").array[self._rows.stop - 1])
 
     @cached_property
     def gaps(self) -> Ints:
@@ -78,18 +110,16 @@ class Track:
 
     def values(self, column: str) -> Numbers:
         """Return a column of numbers as it is, in whole numbers or floats; what is missing is NaN."""
-        values = self._whole[column]
-        if values.dtype in (np.int64, np.float64):
-            return values.to_numpy()[self._rows]
-        return values.iloc[self._rows].to_numpy(dtype=np.float64, na_value=np.nan)
+        return self._columns.numbers(column)[self._rows]
 
     def times(self, column: str) -> Places:
         """Return a column of times [days]."""
-        return clock.places_of(self._whole[column].iloc[self._rows])
+        whole = self._columns.times(column)
+        return replace(whole, values=whole.values[self._rows])
 
     def runs(self, column: str) -> list[tuple[str, int, int]]:
         """Return the words of a column in turn, each with its first row and the first row after it."""
-        words = self._whole[column].iloc[self._rows]
+        words = self._columns.series(column).iloc[self._rows]
         starts = schema.changes(words.array)
         ends = np.append(starts[1:], self.size)
         return list(zip(words.iloc[starts].astype(str), starts.tolist(), ends.tolist(), strict=True))
@@ -169,6 +199,7 @@ def tracks_of(frame: pd.DataFrame, *, x: str = "clock") -> tuple[list[Track], st
     if x == "elapsed":
         unit, scale = clock.elapsed_unit(float((times[lasts] - times[firsts]).max(initial=0.0)))
     names = names_of(frame.iloc[lasts])
+    columns = _Columns(frame)
     tracks = []
     for first, last, name in zip(firsts.tolist(), lasts.tolist(), names, strict=True):
         rows = slice(first, last + 1)
@@ -176,8 +207,8 @@ def tracks_of(frame: pd.DataFrame, *, x: str = "clock") -> tuple[list[Track], st
         if x == "elapsed":
             places = Places(days.values, origin=days.values[0], unit=times.unit / scale)
         elif x == "share":
-            places = Places(frame["progress_percentage"].iloc[rows].to_numpy(dtype=np.float64))
-        tracks.append(Track(str(frame["job_id"].iloc[first]), name, days, places, frame, rows))
+            places = Places(columns.numbers("progress_percentage")[rows].astype(np.float64))
+        tracks.append(Track(str(columns.series("job_id").array[first]), name, days, places, columns, rows))
     return tracks, unit
 
 
