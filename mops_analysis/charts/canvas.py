@@ -35,6 +35,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 0.85, 1.65, 0.95, 0.62
 _NAMES = 1.85  # left margin [inches] where each row has a name
 _DPI = 100
 _TEXT, _TITLE = 8.5, 12
+_ROW = 5.5  # points: of less, nobody reads the name
 
 
 class ChartAxes(Axes):
@@ -125,15 +126,17 @@ def _opened(ax: Axes, theme: Theme) -> Axes:
     return ax
 
 
-def name_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Name the rows 0, 1, … in letters that fit; where none fit, say only how many rows there are."""
-    points = ax.get_window_extent().height * 72 / ax.figure.dpi / max(len(names), 1)
-    ax.tick_params(axis="y", length=0, labelsize=min(8.0, 0.85 * points))
-    if points < 5:
-        ax.set_yticks([])
-        ax.set_ylabel(f"{len(names):,} jobs")
-        return
+def rows_that_fit(ax: Axes) -> int:
+    """How many rows of the Axes can be named in letters that can be read."""
+    return int(ax.get_window_extent().height * 72 / ax.figure.dpi / _ROW)
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> float:
+    """Name the rows 0, 1, … in letters that fit, and return their size [points]."""
+    size = min(8.0, 0.85 * ax.get_window_extent().height * 72 / ax.figure.dpi / max(len(names), 1))
+    ax.tick_params(axis="y", length=0, labelsize=size)
     ax.set_yticks(range(len(names)), [elided(name, 26) for name in names], parse_math=False)
+    return size
 
 
 def dress(ax: Axes, theme: Theme) -> None:

@@ -189,8 +189,8 @@ def plot_failures_by_job(
     colours = theme_named(theme)
     question = "Which jobs fail?"
     known = summary[summary["failure_rate"].notna()].sort_values(["failure_rate_low", "failure_rate", "job_id"])
-    shown = known.tail(_ROWS_MOST).sort_values(["failure_rate", "job_id"])
-    ax = canvas.open_rows(ax, len(shown), colours)
+    ax = canvas.open_rows(ax, min(len(known), _ROWS_MOST), colours)
+    shown = known.tail(min(canvas.rows_that_fit(ax), _ROWS_MOST)).sort_values(["failure_rate", "job_id"])
     ax.set_xlabel("failed share of finished items")
     if shown.empty:
         return canvas.close_empty(ax, question, "Failures by job", colours, "no items finished yet")
@@ -201,14 +201,15 @@ def plot_failures_by_job(
     if usual is not None:
         ax.axvspan(usual[1], usual[2], color=colours.baseline, alpha=0.15, linewidth=0, label="usual range")
         ax.axvline(usual[0], color=colours.baseline, linestyle=(0, (4, 3)), linewidth=1.3, label="baseline")
+    names = names_of(shown)
+    size = canvas.name_rows(ax, names)
     for chosen, tint, marker in ((~worse, colours.muted, "o"), (worse, colours.alarm, "s")):
         ax.hlines(places[chosen], low[chosen], high[chosen], color=tint, linewidth=1.5, zorder=3)
         face = tint if marker == "s" else colours.paper
-        look: dict[str, Any] = {"markersize": 6, "markeredgecolor": tint, "markerfacecolor": face, "zorder": 4}
+        look: dict[str, Any] = {"markeredgecolor": tint, "markerfacecolor": face, "zorder": 4}
+        look["markersize"] = min(6.0, 0.8 * size)
         label = "above baseline" if marker == "s" else "jobs"
         ax.plot(rate[chosen], places[chosen], linestyle="none", marker=marker, clip_on=False, label=label, **look)
-    names = names_of(shown)
-    canvas.name_rows(ax, names)
     ax.set_ylim(-0.7, len(shown) - 0.3)
     right = float(np.quantile(high, 0.9)) if len(shown) > 3 else float(high.max())
     right = 1.12 * max(right, float(rate.max()), 0.0 if usual is None else usual[2])
@@ -219,7 +220,7 @@ def plot_failures_by_job(
     if usual is not None:
         for place in places[worse] if usual[0] > 0 else ():
             text = f"{rate[place] / usual[0]:.1f}× baseline"
-            words: dict[str, Any] = {"va": "center", "color": colours.alarm, "xytext": (6, 0)}
+            words: dict[str, Any] = {"va": "center", "color": colours.alarm, "xytext": (6, 0), "fontsize": size}
             canvas.note(
                 ax, text, colours, xy=(min(high[place], ax.get_xlim()[1]), place), textcoords="offset points", **words
             )

@@ -31,7 +31,7 @@ def plot_timeline(
 
     Look for bars side by side, which ran at the same time, and for bars much longer than their neighbours. A dashed
     outline is waiting to begin; a pale tail is the forecast of a running job. A hatched bar was cancelled. At most 60
-    jobs are drawn, the newest.
+    jobs are drawn, and no more than can be named: those that have not ended, and of the others the newest.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def plot_timeline(
     check_frame(summary, needed, "summary()")
     zone, colours = clock.zone_of(tz), theme_named(theme)
     question = "What ran when?"
-    shown = summary.sort_values(["first_sampled_at", "job_id"]).tail(_ROWS_MOST).iloc[::-1].reset_index(drop=True)
-    ax = canvas.open_rows(ax, len(shown), colours)
+    ax = canvas.open_rows(ax, min(len(summary), _ROWS_MOST), colours)
+    shown = _newest(summary, min(canvas.rows_that_fit(ax), _ROWS_MOST))
     if shown.empty:
         return canvas.close_empty(ax, question, "Timeline", colours)
     first, last, started, eta = (clock.days_of(shown[name]) for name in (*needed[3:6], "eta"))
@@ -74,15 +74,16 @@ def plot_timeline(
     pad = max(0.01 * (high - low), 0.5 / 1440)
     ax.set_xlim(low - pad, high + pad)
     ax.set_ylim(-0.7, len(shown) - 0.3)
+    size = canvas.name_rows(ax, names_of(shown))
     for row, status in enumerate(shown["status"].astype(str)):
-        _draw_bar(ax, row, status, (first[row], started[row], last[row], eta[row]), colours)
-    canvas.name_rows(ax, names_of(shown))
+        _draw_bar(ax, row, status, (first[row], started[row], last[row], eta[row]), size, colours)
     ax.grid(visible=False, axis="y")
     clock.draw_clock_axis(ax.xaxis, zone)
     ax.set_xlabel(clock.clock_label(zone, low, high))
     clock.draw_midnights(ax, zone, colours)
     method = "One bar per job; colour and mark: its status; dashed: waiting; pale: forecast"
-    method += f"; the newest {len(shown)} of {len(summary):,} jobs" if len(summary) > len(shown) else ""
+    if len(summary) > len(shown):
+        method += f"; {len(shown)} of {len(summary):,} jobs, those that go on and the newest"
     canvas.write_title(ax, question, method, colours)
     counts = ", ".join(f"{count} {status}" for status, count in summary["status"].value_counts().items())
     span = f"{clock.date_text(low, float(last.max()), zone)}, {clock.clock_text(low, zone)} to "
@@ -91,7 +92,16 @@ def plot_timeline(
     return ax
 
 
-def _draw_bar(ax: Axes, row: int, status: str, times: tuple[float, float, float, float], theme: Theme) -> None:
+def _newest(summary: pd.DataFrame, most: int) -> pd.DataFrame:
+    """So many jobs, the newest first: those that have not ended before all others, and of these the newest."""
+    order = ["first_sampled_at", "job_id"]
+    chosen = summary.sort_values(["terminal", *order], ascending=[False, True, True]).tail(most)
+    return chosen.sort_values(order, ascending=False).reset_index(drop=True)
+
+
+def _draw_bar(
+    ax: Axes, row: int, status: str, times: tuple[float, float, float, float], size: float, theme: Theme
+) -> None:
     first, started, last, eta = times
     colour = status_colour(status, theme)
     if started > first:
@@ -113,7 +123,7 @@ def _draw_bar(ax: Axes, row: int, status: str, times: tuple[float, float, float,
         if wide
         else theme.ink
     )
-    words: dict[str, Any] = {"ha": "center" if wide else "left", "va": "center", "fontsize": 8, "color": ink}
+    words: dict[str, Any] = {"ha": "center" if wide else "left", "va": "center", "fontsize": size, "color": ink}
     if wide and status in ("cancelled", "canceled"):  # a mark on hatching cannot be read
         words["bbox"] = {"boxstyle": "square,pad=0.1", "facecolor": colour, "edgecolor": "none"}
     ax.annotate(f"{'' if wide else ' '}{status_mark(status)}", place, annotation_clip=False, zorder=5, **words)
@@ -136,7 +146,8 @@ def plot_heatmap(
     """Throughput of each job per period, relative to the job's own median period.
 
     Look for orange: periods in which a job ran at half its usual rate or less. A column of orange is not the jobs'
-    fault: everything was slow at that time. White is as usual, blue is faster, blank is no samples.
+    fault: everything was slow at that time. White is as usual, blue is faster, blank is no samples. At most 60 rows are
+    drawn, and no more than can be named: of more jobs those that slowed most, and on top the median of all.
 
     Parameters
     ----------
@@ -169,7 +180,7 @@ def plot_heatmap(
     question = "Which jobs slowed?"
     ordered = throughput_by.sort_values(["period_start", "job_id"], kind="stable").reset_index(drop=True)
     jobs = ordered.drop_duplicates("job_id").reset_index(drop=True)
-    ax = canvas.open_rows(ax, len(jobs), colours)
+    ax = canvas.open_rows(ax, min(len(jobs), _ROWS_MOST), colours)
     if throughput_by.empty:
         return canvas.close_empty(ax, question, "Heat map", colours)
     days = clock.days_of(ordered["period_start"])
@@ -179,7 +190,7 @@ def plot_heatmap(
     rates = np.full((len(jobs), columns.max() + 1), np.nan)
     rows = pd.Index(jobs["job_id"]).get_indexer(ordered["job_id"])
     rates[rows, columns] = ordered["items_per_s"].to_numpy(dtype=float, na_value=np.nan)
-    ratio = _relative(rates)
+    ratio, names, method = _shown(_relative(rates), names_of(jobs), min(canvas.rows_that_fit(ax), _ROWS_MOST))
     edges = starts[0] + width * np.arange(rates.shape[1] + 1)
     paper = colours.paper
     tones = LinearSegmentedColormap.from_list(
@@ -187,7 +198,7 @@ def plot_heatmap(
     )
     mesh = ax.pcolormesh(
         edges,
-        np.arange(len(jobs) + 1) - 0.5,
+        np.arange(len(names) + 1) - 0.5,
         ratio,
         cmap=tones,
         vmin=-_SPREAD,
@@ -196,20 +207,31 @@ def plot_heatmap(
         linewidth=0.4,
     )
     mesh.set_label("rate against usual")
-    ax.set_ylim(len(jobs) - 0.5, -0.5)
-    canvas.name_rows(ax, names_of(jobs))
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    canvas.name_rows(ax, names)
     ax.grid(visible=False)
     clock.draw_clock_axis(ax.xaxis, zone)
     ax.set_xlabel(clock.clock_label(zone, float(edges[0]), float(edges[-1])))
     _draw_scale(ax, tones, colours)
     period = clock.duration_text(width * clock.SECONDS_PER_DAY)
-    method = f"Throughput per {period} against the job's own median; blank: no samples, or not the whole period"
-    canvas.write_title(ax, question, method, colours)
-    slow = np.nansum(ratio <= -1, axis=1)
+    said = f"Throughput per {period} against the job's own median; blank: no samples, or not the whole period"
+    canvas.write_title(ax, question, said + method, colours)
+    slow = np.count_nonzero(ratio <= -1, axis=1)
     worst = int(slow.argmax())
-    text = f"{names_of(jobs)[worst]} ran at half its usual rate or less in {slow[worst]} periods of {period}"
+    text = f"{names[worst]} ran at half its usual rate or less in {slow[worst]} periods of {period}"
     ax.set_label(f"Heat map of {len(jobs):,} jobs: {text if slow[worst] else 'no job fell to half its usual rate'}.")
     return ax
+
+
+def _shown(ratio: Floats, names: list[str], most: int) -> tuple[Floats, list[str], str]:
+    """The rows to draw, their names, and what is to be said of that: of too many, those that slowed most."""
+    if len(names) <= most:
+        return ratio, names, ""
+    slow = np.count_nonzero(ratio <= -1, axis=1)
+    chosen = np.sort(np.lexsort((np.nansum(ratio, axis=1), -slow))[: most - 1])
+    usual = [np.median(known) if (known := column[np.isfinite(column)]).size else np.nan for column in ratio.T]
+    said = f"; on top the median of {len(names):,} jobs, below it the {most - 1} that slowed most"
+    return np.vstack([usual, ratio[chosen]]), [f"median of {len(names):,}", *(names[row] for row in chosen)], said
 
 
 _MIDDLE = {"#ffffff": "#f6f6f6", "#111111": "#3a3d42"}
