@@ -358,15 +358,6 @@ def test_seven_jobs_get_a_panel_each_on_one_scale(plot):
     assert {panel.get_xlim() for panel in ax.child_axes} == {ax.get_xlim()}
 
 
-@every_plot
-def test_more_than_24_jobs_are_thin_lines_and_the_chart_says_so(plot):
-    """They cannot be told apart: one artist, no names, and a hint."""
-    ax = plot(jobs(25), tz="UTC")
-    assert not ax.child_axes
-    assert "25 jobs, one thin line each" in texts(ax)
-    assert np.isnan(drawn(ax, "jobs").get_ydata()).sum() == 24
-
-
 def test_several_jobs_are_compared_by_share():
     """Jobs of different size have one scale: the served percentage."""
     ax = plot_progress(jobs(2), tz="UTC")
@@ -908,16 +899,6 @@ def test_a_gap_narrower_than_a_pixel_is_no_hatch():
     ax = plot_progress(samples_at(seconds.tolist(), range(12_000), total=12_000), tz="UTC")
     assert len([patch for patch in ax.patches if patch.get_label() == "no samples"]) == 1
     assert alt_text(ax).endswith("No samples 13:40 to 13:40, 14:30 to 15:20.")
-
-
-def test_many_short_lines_are_thinned_too():
-    """Jobs that follow one another have a few pixels each: 200 lines of 500 points are drawn with a tenth of them."""
-    many = [
-        samples_at(range(500), np.arange(500) % 400, job_id=f"job-{n:03d}", start=START + n * pd.Timedelta("1h"))
-        for n in range(30)
-    ]
-    ax = plot_progress(pd.concat(many).astype({"job_id": "string"}), tz="UTC")
-    assert drawn(ax, "jobs").get_xdata().size < 30 * 50
 
 
 def test_the_band_holds_nine_in_ten_steps_of_each_window():

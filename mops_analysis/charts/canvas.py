@@ -26,7 +26,7 @@ from mops_analysis.charts.tracks import Track, elided
 
 #: Up to so many jobs share one Axes, told apart by colour, dash and marker.
 OVERLAY_MOST = 6
-#: Up to so many get a panel each; more are drawn as thin lines without names.
+#: Up to so many get a panel each; of more, how they lie is drawn, and a few by name.
 PANELS_MOST = 24
 
 _WIDTH, _HEIGHT = 9.2, 4.5  # inches
@@ -308,15 +308,20 @@ def hatch_gaps(ax: Axes, track: Track, theme: Theme, *, line: Line2D | None = No
     ends = np.array([track.x[track.gaps], track.x[track.gaps + 1]])
     seen = (ends[1] - ends[0]) / (high - low) * extent.width >= 1
     for start, left, right in zip(track.gaps[seen], *ends[:, seen], strict=True):
-        hatched = Rectangle((left, 0), right - left, 1, transform=ax.get_xaxis_transform(), facecolor="none")
-        hatched.set(edgecolor=theme.hatch, hatch="////", linewidth=0, zorder=0.6, label="no samples")
-        ax.add_patch(hatched)
+        hatch(ax, left, right, theme)
         if line is None or (right - left) / (high - low) * extent.width * 72 / ax.figure.dpi < 36:
             continue
         bottom = _is_high(ax, line, left - 0.05 * (high - low), right + 0.05 * (high - low))
         place = {"xy": ((left + right) / 2, 0.05 if bottom else 0.86), "xycoords": ("data", "axes fraction")}
         text = f"no samples\n{clock.duration_text(track.span_s(int(start)))}"
         note(ax, text, theme, color=theme.muted, ha="center", va="bottom" if bottom else "top", **place)
+
+
+def hatch(ax: Axes, left: float, right: float, theme: Theme) -> None:
+    """Hatch a time without samples."""
+    hatched = Rectangle((left, 0), right - left, 1, transform=ax.get_xaxis_transform(), facecolor="none")
+    hatched.set(edgecolor=theme.hatch, hatch="////", linewidth=0, zorder=0.6, label="no samples")
+    ax.add_patch(hatched)
 
 
 def _is_high(ax: Axes, line: Line2D, left: float, right: float) -> bool:
@@ -442,7 +447,8 @@ def gaps_text(tracks: Sequence[Track], zone: dt.tzinfo) -> str:
     return f" No samples {', '.join(spans)}{more}." if spans else ""
 
 
-def words(subject: str, tracks: Sequence[Track], zone: dt.tzinfo, parts: Sequence[str]) -> str:
-    """Put the alt text together: subject, span, what each of the first jobs does, gaps."""
-    more = [f"and {len(tracks) - len(parts)} more jobs"] if len(tracks) > len(parts) else []
-    return f"{subject}, {span_text(tracks, zone)}: {'; '.join([*parts, *more])}.{gaps_text(tracks, zone)}"
+def words(subject: str, tracks: Sequence[Track], zone: dt.tzinfo, parts: Sequence[str], *, crowd: str = "") -> str:
+    """Put the alt text together: subject, span, how a crowd lies, what each of the first or named jobs does, gaps."""
+    more = [f"and {len(tracks) - len(parts):,} more jobs"] if len(tracks) > len(parts) else []
+    said = [*([crowd] if crowd else []), *parts, *more]
+    return f"{subject}, {span_text(tracks, zone)}: {'; '.join(said)}.{gaps_text(tracks, zone)}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from matplotlib.axes import Axes
 from mops_analysis import schema
 from mops_analysis.charts import canvas, clock, many
 from mops_analysis.charts.canvas import EndLabel
+from mops_analysis.charts.crowd import Crowd, crowd_text, draw_crowd
 from mops_analysis.charts.lines import NAT, Line, about, draw_band, draw_line, last_known
 from mops_analysis.charts.palette import Theme, status_colour, theme_named
 from mops_analysis.charts.tracks import Track, check_metric, tracks_of
@@ -40,7 +43,8 @@ def plot_eta(
     minutes too late. A job that failed or was cancelled has no such errors.
 
     One job is drawn in full; 2 to 6 share the Axes, told apart by colour, dash and marker; 7 to 24 get a panel each
-    inside the Axes (its `child_axes`), on one scale; more are drawn as thin lines without names.
+    inside the Axes (its `child_axes`), on one scale. Of more, the median and the ranges that hold half and nine tenths
+    of the forecasts of each moment are drawn, and over them by name the three that will be done last.
 
     Parameters
     ----------
@@ -75,14 +79,15 @@ def plot_eta(
     frame = check_metric(eta, ("eta", "eta_low", "eta_high"), "eta()")
     zone, colours = clock.zone_of(tz), theme_named(theme)
     tracks, _ = tracks_of(frame)
-    truths = _truths(samples)
     ax = canvas.open_axes(ax, colours)
     ax.set_ylabel("predicted finish")
     tracks = [track for track in tracks if last_known(track.times("eta").values) >= 0]
     if not tracks:
         reason = "no forecast yet" if len(eta) else "no samples"
         return canvas.close_empty(ax, _QUESTION, "Predicted finish", colours, reason)
-    view = _View(ax, tracks, truths, zone, colours)
+    named = many.to_name(tracks, _rank(tracks))
+    truths = _truths(samples, named if many.is_crowd(tracks) else tracks)
+    view = _View(ax, tracks, named, truths, zone, colours)
     _set_limits(view)
     above = canvas.dress_time(ax, tracks, zone, None, colours)
     clock.draw_clock_axis(ax.yaxis, zone)
@@ -112,6 +117,7 @@ class _View:
 
     ax: Axes
     tracks: list[Track]
+    named: list[Track]
     truths: dict[str, _Truth]
     zone: dt.tzinfo
     theme: Theme
@@ -125,13 +131,27 @@ class _View:
         """The predictions of a job [days], broken at gaps."""
         return Line(track.x, track.times(column), track.gaps)
 
+    @cached_property
+    def crowd(self) -> Crowd:
+        """All jobs together, once the limits of the x axis are set."""
+        return Crowd.of(self.ax, self.tracks, self.line)
 
-def _truths(samples: pd.DataFrame | None) -> dict[str, _Truth]:
+
+def _rank(tracks: list[Track]) -> Callable[[Track], float]:
+    """The lower, the later a job will be done; NaN where another still has a forecast, and it has none."""
+    goes_on = any(_row(track) == track.size - 1 for track in tracks)
+    return lambda track: np.nan if goes_on and _row(track) < track.size - 1 else -_newest(track)[0]
+
+
+def _truths(samples: pd.DataFrame | None, wanted: Sequence[Track]) -> dict[str, _Truth]:
+    """What happened to the jobs wanted."""
     if samples is None:
         return {}
     tracks, _ = tracks_of(schema.validate(samples))
-    truths = {}
+    truths, job_ids = {}, {track.job_id for track in wanted}
     for track in tracks:
+        if track.job_id not in job_ids:
+            continue
         ends = [(first + 1, word) for word, first, _ in track.runs("status") if word in schema.TERMINAL_STATUSES]
         truths[track.job_id] = _Truth(track, *(ends[0] if ends else (track.size, track.status)))
     return truths
@@ -141,7 +161,10 @@ def _set_limits(view: _View) -> None:
     canvas.set_time_limits(view.ax, view.tracks)
     lows: list[float] = []
     highs: list[float] = []
-    for track in view.tracks:
+    is_crowd = many.is_crowd(view.tracks)
+    if is_crowd:
+        lows, highs = ([end] for end in view.crowd.ends)
+    for track in view.named if is_crowd else view.tracks:
         # Some of many forecasts say as much about the limits as all of them.
         rows = about(np.flatnonzero(track.times("eta").values != NAT))
         median, low, high = (track.times(name)[rows] for name in ("eta", "eta_low", "eta_high"))
@@ -172,7 +195,7 @@ def _draw_single(view: _View) -> str:
         if status not in _CUT_SHORT:
             _draw_errors(view, track, finish)
     else:
-        row = last_known(track.times("eta").values)
+        row = _row(track)
         when = (
             "newest forecast"
             if row == track.size - 1
@@ -193,7 +216,7 @@ def _draw_now(view: _View) -> None:
     if low >= high:
         return
     view.ax.plot([low, high], [low, high], color=view.theme.faint, linewidth=1, zorder=2, label="now")
-    finishes = [view.finish(track) for track in view.tracks]
+    finishes = [view.finish(track) for track in view.named]
     clear = [
         at
         for at in (0.5, 0.3, 0.75)
@@ -250,10 +273,10 @@ def _draw_errors(view: _View, track: Track, finish: float) -> None:
         canvas.note(view.ax, text, view.theme, xy=point, textcoords="offset points", ha="center", **place)
 
 
-def _draw_overlay(view: _View) -> str:
+def _draw_named(view: _View) -> list[EndLabel]:
     labels = []
     _draw_now(view)
-    for track, stroke in zip(view.tracks, canvas.strokes(len(view.tracks), view.theme), strict=True):
+    for track, stroke in zip(view.named, canvas.strokes(len(view.named), view.theme), strict=True):
         band = view.line(track, "eta_low"), view.line(track, "eta_high")
         draw_band(view.ax, *band, color=stroke.color, alpha=0.12)
         draw_line(view.ax, view.line(track), linewidth=2, zorder=3, label=track.name, **stroke.line)
@@ -264,7 +287,11 @@ def _draw_overlay(view: _View) -> str:
             look: dict[str, Any] = {"marker": "D", "markersize": 7, "markeredgecolor": view.theme.ink, "zorder": 5}
             look["markerfacecolor"] = status_colour(view.truths[track.job_id].status, view.theme)
             view.ax.plot([finish], [finish], linestyle="none", label="true finish", **look)
-    canvas.write_end_labels(view.ax, labels, view.theme)
+    return labels
+
+
+def _draw_overlay(view: _View) -> str:
+    canvas.write_end_labels(view.ax, _draw_named(view), view.theme)
     ended = any(np.isfinite(view.finish(track)) for track in view.tracks)
     method = f"Predicted finish at each moment and its interval, {len(view.tracks)} jobs; a flat line can be trusted"
     return method + ("; diamond: the true finish" if ended else "")
@@ -282,14 +309,21 @@ def _draw_panels(view: _View) -> str:
 
 
 def _draw_crowd(view: _View) -> str:
-    many.draw_crowd(view.ax, (view.line(track) for track in view.tracks), view.theme)
-    return many.crowd_text(len(view.tracks))
+    draw_crowd(view.ax, view.crowd, view.theme)
+    labels = view.crowd.labels(lambda days: clock.clock_text(days, view.zone))
+    canvas.write_end_labels(view.ax, [*labels, *_draw_named(view)], view.theme)
+    return crowd_text(view.tracks, "predicted finish", view.named, "to be done last")
 
 
 def _newest(track: Track) -> list[float]:
     """The newest forecast of a job, and the ends of its interval [days]."""
-    row = last_known(track.times("eta").values)
+    row = _row(track)
     return [float(track.times(name)[row : row + 1][0]) for name in ("eta", "eta_low", "eta_high")]
+
+
+def _row(track: Track) -> int:
+    """The row of the newest forecast of a job."""
+    return last_known(track.times("eta").values)
 
 
 def _finish_text(view: _View, track: Track) -> str:
@@ -301,10 +335,12 @@ def _finish_text(view: _View, track: Track) -> str:
 def _words(view: _View) -> str:
     """The chart in words, from its numbers."""
     parts = []
-    for track in view.tracks[: canvas.OVERLAY_MOST]:
+    for track in view.named:
         part = f"{track.name} newest forecast {_finish_text(view, track)}"
         finish = view.finish(track)
         if np.isfinite(finish):
             part += f", true finish {clock.clock_text(finish, view.zone, seconds=True)}"
         parts.append(part)
-    return canvas.words("Predicted finish", view.tracks, view.zone, parts)
+    is_crowd = many.is_crowd(view.tracks)
+    crowd = view.crowd.words(lambda days: clock.clock_text(days, view.zone)) if is_crowd else ""
+    return canvas.words("Predicted finish", view.tracks, view.zone, parts, crowd=crowd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from matplotlib.lines import Line2D
 
 from mops_analysis.charts import canvas, clock, many
 from mops_analysis.charts.canvas import EndLabel
+from mops_analysis.charts.crowd import Crowd, crowd_text, draw_crowd
 from mops_analysis.charts.lines import Ints, Line, Numbers, about, draw_band, draw_line, fall_starts, last_known
 from mops_analysis.charts.palette import Theme, theme_named
 from mops_analysis.charts.tracks import Track, check_metric, elided, tracks_of
@@ -41,7 +43,8 @@ def plot_failure_rate(
     however high it is. A cumulative rate is a line: it says how many failed so far, and hides a late burst.
 
     One job is drawn in full; 2 to 6 share the Axes, told apart by colour, dash and marker; 7 to 24 get a panel each
-    inside the Axes (its `child_axes`), on one scale; more are drawn as thin lines without names.
+    inside the Axes (its `child_axes`), on one scale. Of more, the median and the ranges that hold half and nine tenths
+    of them at each moment are drawn, and over them by name the three whose newest interval begins highest.
 
     Parameters
     ----------
@@ -94,7 +97,8 @@ def plot_failure_rate(
         return canvas.close_empty(ax, _QUESTION, "Failure rate", colours)
     totals = {} if so_far is None else {track.job_id: track for track in tracks_of(so_far, x=x)[0]}
     usual = baseline if isinstance(baseline, tuple) or baseline is None else (baseline,) * 3
-    view = _View(ax, tracks, totals, width, usual, zone, unit, colours)
+    named = many.to_name(tracks, lambda track: -_newest(track, "failure_rate_low"))
+    view = _View(ax, tracks, named, totals, width, usual, zone, unit, colours)
     canvas.set_time_limits(ax, tracks)
     ax.set_ylim(0, _top(view))
     ax.yaxis.set_major_locator(ticker.MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
@@ -112,6 +116,7 @@ class _View:
 
     ax: Axes
     tracks: list[Track]
+    named: list[Track]
     totals: dict[str, Track]
     width: float | None  # of the window [days]; None is since the start
     usual: tuple[float, float, float] | None
@@ -134,6 +139,11 @@ class _View:
             after = int(np.searchsorted(times, times[after - 1] - step, side="right"))
             after = min(after, chosen[-1])
         return known[chosen[::-1]]
+
+    @cached_property
+    def crowd(self) -> Crowd:
+        """All jobs together, once the limits are set."""
+        return Crowd.of(self.ax, self.tracks, lambda track: track.line("failure_rate"))
 
     def is_worse(self, low: Numbers) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Whether the lower ends of intervals are above what is usual."""
@@ -166,12 +176,16 @@ def _width(frame: pd.DataFrame, tracks: list[Track], window: float | str | pd.Ti
 def _top(view: _View) -> float:
     """The largest share to show: the wide intervals of the first few items must not flatten the rest."""
     tops = [0.0 if view.usual is None else 1.3 * view.usual[2]]
+    mine, totals = view.tracks, list(view.totals.values())
+    if many.is_crowd(view.tracks):
+        mine, totals = view.named, []
+        tops.append(1.1 * view.crowd.ends[1])
     if view.width is not None:
-        for track in view.tracks:
+        for track in mine:
             rows = view.windows(track)
             rate, high = (track.values(name)[rows] for name in ("failure_rate", "failure_rate_high"))
             tops.append(1.1 * float(np.minimum(high, 1.4 * rate).max(initial=0.0)))
-    for track in [*view.tracks, *view.totals.values()]:
+    for track in [*mine, *totals]:
         finished, rate, high = (about(track.values(name)) for name in ("finished", "failure_rate", "failure_rate_high"))
         solid = np.isfinite(rate) & (finished >= 0.1 * np.fmax.reduce(finished, initial=0.0))
         if solid.any():
@@ -277,9 +291,9 @@ def _draw_dots(view: _View, track: Track, *, color: str | None = None, marker: s
     return drawn
 
 
-def _draw_overlay(view: _View) -> str:
+def _draw_named(view: _View) -> list[EndLabel]:
     labels = _draw_baseline(view)
-    for track, stroke in zip(view.tracks, canvas.strokes(len(view.tracks), view.theme), strict=True):
+    for track, stroke in zip(view.named, canvas.strokes(len(view.named), view.theme), strict=True):
         if view.width is None:
             draw_band(view.ax, *view.band(track), color=stroke.color, alpha=0.1)
         else:
@@ -288,7 +302,11 @@ def _draw_overlay(view: _View) -> str:
         draw_line(view.ax, track.line("failure_rate"), zorder=3, label=track.name, **stroke.line, **thin)
         last = _last(track)
         labels.append(EndLabel(last if np.isfinite(last) else 0.0, f"{track.short}\n{_last_text(track)}", stroke))
-    canvas.write_end_labels(view.ax, labels, view.theme)
+    return labels
+
+
+def _draw_overlay(view: _View) -> str:
+    canvas.write_end_labels(view.ax, _draw_named(view), view.theme)
     return f"Failed share {_kind_text(view)} with confidence interval, {len(view.tracks)} jobs"
 
 
@@ -303,8 +321,9 @@ def _draw_panels(view: _View) -> str:
 
 
 def _draw_crowd(view: _View) -> str:
-    many.draw_crowd(view.ax, (track.line("failure_rate") for track in view.tracks), view.theme)
-    return many.crowd_text(len(view.tracks))
+    draw_crowd(view.ax, view.crowd, view.theme)
+    canvas.write_end_labels(view.ax, [*view.crowd.labels(percent_text), *_draw_named(view)], view.theme)
+    return crowd_text(view.tracks, f"failed share {_kind_text(view)}", view.named, "that surely fail most")
 
 
 def _kind_text(view: _View) -> str:
@@ -315,8 +334,12 @@ def _kind_text(view: _View) -> str:
 
 def _last(track: Track) -> float:
     """The newest rate; NaN where none is known."""
-    rates = track.values("failure_rate")
-    return float(rates[last_known(rates)])
+    return _newest(track, "failure_rate")
+
+
+def _newest(track: Track, column: str) -> float:
+    values = track.values(column)
+    return float(values[last_known(values)])
 
 
 def _last_text(track: Track) -> str:
@@ -326,7 +349,7 @@ def _last_text(track: Track) -> str:
 def _words(view: _View) -> str:
     """The chart in words, from its numbers."""
     parts = []
-    for track in view.tracks[: canvas.OVERLAY_MOST]:
+    for track in view.named:
         row = last_known(track.values("failure_rate"))
         failed, finished, rate, low, high = (track.values(name)[row] for name in _COLUMNS)
         if not np.isfinite(rate):
@@ -340,4 +363,5 @@ def _words(view: _View) -> str:
             worse = view.is_worse(track.values("failure_rate_low")[rows])
             part += f", {worse.sum()} of {rows.size} windows above the baseline of {percent_text(view.usual[0])}"
         parts.append(part)
-    return canvas.words("Failure rate", view.tracks, view.zone, parts)
+    crowd = view.crowd.words(percent_text) if many.is_crowd(view.tracks) else ""
+    return canvas.words("Failure rate", view.tracks, view.zone, parts, crowd=crowd)

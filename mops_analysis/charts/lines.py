@@ -6,7 +6,8 @@ frame, and only what is drawn becomes positions on the axes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,11 +99,39 @@ class Line:
     y: Places
     breaks: Ints
 
-    def shown(self, ax: Axes, *, thin_above: int | None = None) -> tuple[Floats, Floats]:
+    def shown(self, ax: Axes) -> tuple[Floats, Floats]:
         """Return the points to draw on the Axes as its limits are now, a NaN at each break."""
-        rows, cuts = _shown(ax, self.x, (self.y,), self.breaks, thin_above)
+        rows, cuts = _shown(ax, self.x, (self.y,), self.breaks)
         # A step is drawn from where the point before it lies, also where that is unknown.
         return np.insert(self.x[rows], cuts, self.x[rows[cuts] - 1]), np.insert(self.y[rows], cuts, np.nan)
+
+    def heights(self, edges: Floats) -> Floats:
+        """Return how high the line runs in each column between two edges, NaN where nothing of it is drawn.
+
+        That is its last point in the column; where there is none, it is read off the straight line in the middle. Of
+        stretches over one another, as after a fall on an axis of shares, the latest counts.
+        """
+        found = np.full(edges.size - 1, np.nan)
+        falls = [] if self.x.values.dtype == np.int64 else (fall_starts(self.x.values) + 1).tolist()
+        for first, end in itertools.pairwise([0, *falls, len(self.x)]):
+            x, y = (replace(each, values=each.values[first:end]) for each in (self.x, self.y))
+            later = _rising_heights(Line(x, y, self.breaks - first), edges)
+            found = np.where(np.isnan(later), found, later)
+        return found
+
+
+def _rising_heights(line: Line, edges: Floats) -> Floats:
+    unknown = line.y.unknown()
+    rows = np.delete(np.arange(len(line.x)), unknown)
+    if not rows.size:
+        return np.full(edges.size - 1, np.nan)
+    x, y = line.x[rows], line.y[rows]
+    after = np.searchsorted(x, edges[1:])  # the first point beyond the column
+    is_cut = np.isin(np.arange(rows.size + 1), _cuts(rows, line.breaks, unknown))[after]
+    across = np.interp((edges[:-1] + edges[1:]) / 2, x, y, left=np.nan, right=np.nan)
+    is_inside = (after > 0) & (x[after - 1] >= edges[:-1])
+    heights: Floats = np.where(is_inside, y[after - 1], np.where(is_cut, np.nan, across))
+    return heights
 
 
 def gap_starts(times: Numbers) -> Ints:
@@ -262,21 +291,23 @@ def thinned(
     return np.setdiff1d(np.concatenate(kept), unknown).astype(np.int64)
 
 
-def _shown(
-    ax: Axes, x: Places, ys: tuple[Places, ...], breaks: Ints, thin_above: int | None = None
-) -> tuple[Ints, Ints]:
+def _shown(ax: Axes, x: Places, ys: tuple[Places, ...], breaks: Ints) -> tuple[Ints, Ints]:
     """Positions to draw on the Axes as its limits are now, and before which of them the line breaks."""
     unknown = np.unique(np.concatenate([y.unknown() for y in ys]))
-    if len(x) > (THIN_ABOVE if thin_above is None else thin_above):
+    if len(x) > THIN_ABOVE:
         low, high = ax.get_xlim()
         # Twice the screen's columns, so that a line at 200 dpi is still exact; the pale edge of a band need not be.
         columns = int(np.ceil(ax.get_window_extent().width * (2 if len(ys) == 1 else 1)))
         rows = thinned(x, ys, breaks, unknown, low=low, high=high, columns=columns)
     else:
         rows = np.setdiff1d(np.arange(len(x)), unknown)
-    # The line breaks at a break, and where an unknown point lies before one that is drawn.
+    return rows, _cuts(rows, breaks, unknown)
+
+
+def _cuts(rows: Ints, breaks: Ints, unknown: Ints) -> Ints:
+    """Before which of the rows the line breaks: at a break, and where an unknown point lies before."""
     cuts = np.flatnonzero(np.diff(np.searchsorted(np.union1d(breaks, unknown), rows), prepend=0))
-    return rows, cuts.astype(np.int64)
+    return cuts.astype(np.int64)
 
 
 def draw_line(ax: Axes, line: Line, **style: Any) -> Line2D:

@@ -1,9 +1,9 @@
-"""Many jobs on one chart: which way they are drawn, panels for some, thin lines for a crowd."""
+"""Many jobs on one chart: which way they are drawn, which of them are told in words, and panels for some."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -11,7 +11,6 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 
 from mops_analysis.charts import canvas, clock
-from mops_analysis.charts.lines import Line, plot_line
 from mops_analysis.charts.palette import Theme
 from mops_analysis.charts.tracks import Track, elided
 
@@ -83,17 +82,17 @@ def draw_by_count(
     return panelled if jobs <= canvas.PANELS_MOST else crowd
 
 
-def draw_crowd(ax: Axes, lines: Iterable[Line], theme: Theme) -> None:
-    """Draw the lines of many jobs as one artist, thin and without names."""
-    parts = [np.column_stack(line.shown(ax, thin_above=_CROWD_POINTS)) for line in lines]
-    ends = np.cumsum([len(part) for part in parts])[:-1]
-    x, y = np.insert(np.concatenate(parts), ends, np.nan, axis=0).T
-    plot_line(ax, x, y, color=theme.main, alpha=0.45, linewidth=0.8, label="jobs")
+def is_crowd(tracks: Sequence[Track]) -> bool:
+    """Whether there are more jobs than can be told apart."""
+    return len(tracks) > canvas.PANELS_MOST
 
 
-_CROWD_POINTS = 100  # of a line: many short ones are as much to draw as a long one
+def to_name(tracks: Sequence[Track], rank: Callable[[Track], float]) -> list[Track]:
+    """Choose whom to tell in words: the first of some; of a crowd those of the lowest rank, none where it is NaN."""
+    if not is_crowd(tracks):
+        return list(tracks[: canvas.OVERLAY_MOST])
+    ranks = np.array([rank(track) for track in tracks], dtype=np.float64)
+    return [tracks[position] for position in np.argsort(ranks, kind="stable")[:_NAMED] if np.isfinite(ranks[position])]
 
 
-def crowd_text(jobs: int) -> str:
-    """Say that there are too many jobs to tell apart."""
-    return f"{jobs:,} jobs, one thin line each; choose up to {canvas.PANELS_MOST} to tell them apart"
+_NAMED = 3  # of a crowd

@@ -6,6 +6,7 @@ import datetime as dt
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from matplotlib.ticker import FuncFormatter
 from mops_analysis import schema
 from mops_analysis.charts import canvas, clock, many
 from mops_analysis.charts.canvas import EndLabel, Stroke
+from mops_analysis.charts.crowd import Crowd, crowd_text, draw_crowd
 from mops_analysis.charts.lines import NAT, Line, Numbers, draw_line, fall_starts
 from mops_analysis.charts.palette import Theme, status_colour, status_mark, theme_named
 from mops_analysis.charts.tracks import Track, check_metric, elided, tracks_of
@@ -45,7 +47,9 @@ def plot_progress(
     was issued to the predicted finish, with a band up to its interval.
 
     One job is drawn in full; 2 to 6 share the Axes, told apart by colour, dash and marker; 7 to 24 get a panel each
-    inside the Axes (its `child_axes`), on one scale; more are drawn as thin lines without names or forecasts.
+    inside the Axes (its `child_axes`), on one scale. Of more, the median and the ranges that hold half and nine tenths
+    of them are drawn, a job that has ended counting on as it ended, and over them by name the three that will be done
+    last; without a forecast, the three that run and are least done.
 
     Parameters
     ----------
@@ -105,7 +109,8 @@ def plot_progress(
     if not tracks:
         return canvas.close_empty(ax, _QUESTION, "Progress", colours)
     issues = _issues(tracks, fans, issued_at)
-    view = _View(ax, tracks, issues, _COUNTERS[y], zone, unit, colours)
+    named = many.to_name(tracks, lambda track: _rank(track, issues))
+    view = _View(ax, tracks, named, issues, _COUNTERS[y], zone, unit, colours)
     _set_limits(view)
     above = canvas.dress_time(ax, tracks, zone, unit, colours)
     method = many.draw_by_count(len(tracks), _draw_single, _draw_overlay, _draw_panels, _draw_crowd)(view)
@@ -129,6 +134,7 @@ class _View:
 
     ax: Axes
     tracks: list[Track]
+    named: list[Track]
     issues: dict[str, _Issue]
     column: str
     zone: dt.tzinfo
@@ -140,19 +146,39 @@ class _View:
         """Whether the y axis is the share done."""
         return self.column == "progress_percentage"
 
+    @cached_property
+    def crowd(self) -> Crowd:
+        """All jobs together, once the limits are set."""
+        ended = [track for track in self.tracks if track.status in schema.TERMINAL_STATUSES]
+        return Crowd.of(self.ax, self.tracks, self.line, ended=ended)
+
     def goal(self, track: Track) -> Numbers:
         """What the counter is to reach, at each row."""
         return np.full(track.size, 100.0) if self.is_share else track.values("total_items")
 
     def has_forecast(self, track: Track) -> bool:
         """Whether one is drawn; beside others for jobs that run, alone for one that has ended too."""
-        if track.job_id not in self.issues or len(self.tracks) > canvas.OVERLAY_MOST:
+        has_panels = canvas.OVERLAY_MOST < len(self.tracks) <= canvas.PANELS_MOST
+        if track.job_id not in self.issues or has_panels:
             return False
         return len(self.tracks) == 1 or track.status not in schema.TERMINAL_STATUSES
+
+    def text(self, value: float) -> str:
+        """A value in words."""
+        return f"{value:.0f} %" if self.is_share else canvas.number_text(value)
 
     def line(self, track: Track) -> Line:
         """The line of a job, broken at gaps and falls."""
         return track.line(self.column, breaks=np.union1d(track.gaps, fall_starts(track.values(self.column))))
+
+
+def _rank(track: Track, issues: dict[str, _Issue]) -> float:
+    """The lower, the later a job will be done, or without any forecast, the less it has done; NaN after its end."""
+    if track.status in schema.TERMINAL_STATUSES:
+        return np.nan
+    if issues:
+        return -issues[track.job_id].median if track.job_id in issues else np.nan
+    return float(track.values("progress_percentage")[-1])
 
 
 def _issues(tracks: Sequence[Track], fans: Sequence[pd.DataFrame], issued_at: pd.Timestamp | None) -> dict[str, _Issue]:
@@ -194,13 +220,16 @@ def _issue(track: Track, forecasts: Sequence[Track], issued_at: pd.Timestamp | N
 def _set_limits(view: _View) -> None:
     ends = [
         track.place(np.array([view.issues[track.job_id].median, *view.issues[track.job_id].bands[-1]]))
-        for track in view.tracks
+        for track in view.named
         if view.has_forecast(track)
     ]
     low = min(float(track.x[0]) for track in view.tracks)
     last = max(float(track.x[-1]) for track in view.tracks)
-    # A band may reach for days: what has been seen keeps at least a third of the width, the median is inside.
-    reach = [min(float(np.nanmax(end)), max(float(end[0]), low + 3 * (last - low))) for end in ends]
+    # A band may reach for days: what has been seen keeps at least a third of the width, the median is inside. Of a
+    # crowd it keeps half, as the forecasts of a few are a side of it only.
+    is_crowd = many.is_crowd(view.tracks)
+    most = [low + 2 * (last - low) if is_crowd else max(float(end[0]), low + 3 * (last - low)) for end in ends]
+    reach = [min(float(np.nanmax(end)), limit) for end, limit in zip(ends, most, strict=True)]
     canvas.set_time_limits(view.ax, view.tracks, until=max(reach, default=-np.inf))
     top = max(float(np.fmax.reduce(values)) for t in view.tracks for values in (view.goal(t), t.values(view.column)))
     view.ax.set_ylim(0, 1.12 * top if top > 0 else 1)
@@ -302,7 +331,9 @@ def _draw_forecast(view: _View, track: Track, stroke: Stroke) -> None:
     goal = float(view.goal(track)[issue.row])
     start, here = float(track.x[issue.row]), float(track.values(view.column)[issue.row])
     median, *ends = track.place(np.array([issue.median, *(end for band in issue.bands for end in band)]))
-    for position, opacity in zip(range(len(issue.bands)), _OPACITIES, strict=False):
+    # Over the bands of a crowd, those of a few jobs are only a hint.
+    opacities = _OPACITIES[-1:] if many.is_crowd(view.tracks) else _OPACITIES
+    for position, opacity in zip(range(len(issue.bands)), opacities, strict=False):
         low, high = ends[2 * position : 2 * position + 2]
         corners = ([start, low, high], [here, goal, goal])
         ax.fill(*corners, color=stroke.color, alpha=opacity, linewidth=0, zorder=1.5, label="forecast band")
@@ -356,15 +387,19 @@ def _draw_end(view: _View, track: Track) -> None:
     )
 
 
-def _draw_overlay(view: _View) -> str:
+def _draw_named(view: _View) -> list[EndLabel]:
     labels = []
-    for track, stroke in zip(view.tracks, canvas.strokes(len(view.tracks), view.theme), strict=True):
+    for track, stroke in zip(view.named, canvas.strokes(len(view.named), view.theme), strict=True):
         draw_line(view.ax, view.line(track), linewidth=2, zorder=3, label=track.name, **stroke.line)
         if view.has_forecast(track):
             _draw_forecast(view, track, stroke)
         _draw_end(view, track)
         labels.append(EndLabel(float(track.values(view.column)[-1]), _overlay_text(view, track), stroke))
-    canvas.write_end_labels(view.ax, labels, view.theme)
+    return labels
+
+
+def _draw_overlay(view: _View) -> str:
+    canvas.write_end_labels(view.ax, _draw_named(view), view.theme)
     running = any(map(view.has_forecast, view.tracks))
     method = "Served percentage" if view.is_share else "Items processed"
     forecast = f"; newest forecast (dashed) with its {_band_text(view)}" if running else ""
@@ -381,8 +416,11 @@ def _draw_panels(view: _View) -> str:
 
 
 def _draw_crowd(view: _View) -> str:
-    many.draw_crowd(view.ax, (view.line(track) for track in view.tracks), view.theme)
-    return many.crowd_text(len(view.tracks))
+    draw_crowd(view.ax, view.crowd, view.theme)
+    canvas.write_end_labels(view.ax, [*view.crowd.labels(view.text), *_draw_named(view)], view.theme)
+    method = "served percentage" if view.is_share else "items processed"
+    which = "to be done last" if view.issues else "running and least done"
+    return crowd_text(view.tracks, method, view.named, which)
 
 
 def _band_text(view: _View) -> str:
@@ -431,7 +469,7 @@ def _finish_text(issue: _Issue, zone: dt.tzinfo) -> str:
 def _words(view: _View) -> str:
     """The chart in words, from its numbers."""
     parts = []
-    for track in view.tracks[: canvas.OVERLAY_MOST]:
+    for track in view.named:
         last = track.last
         part = f"{track.name} {last['progress_percentage']:.0f} % done"
         part += f" ({last['processed_items']:,} of {last['total_items']:,} items processed), {track.status}"
@@ -439,4 +477,5 @@ def _words(view: _View) -> str:
         if issue is not None and track.status not in schema.TERMINAL_STATUSES:
             part += f", predicted finish {_finish_text(issue, view.zone)}"
         parts.append(part)
-    return canvas.words("Progress", view.tracks, view.zone, parts)
+    crowd = view.crowd.words(view.text) if many.is_crowd(view.tracks) else ""
+    return canvas.words("Progress", view.tracks, view.zone, parts, crowd=crowd)

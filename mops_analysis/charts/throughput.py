@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 
 from mops_analysis.charts import canvas, clock, many
 from mops_analysis.charts.canvas import EndLabel, number_text
+from mops_analysis.charts.crowd import Crowd, crowd_text, draw_crowd
 from mops_analysis.charts.lines import Line, Numbers, Places, about, draw_band, draw_line, last_known, median
 from mops_analysis.charts.palette import Theme, theme_named
 from mops_analysis.charts.tracks import Track, check_metric, tracks_of
@@ -38,7 +40,8 @@ def plot_throughput(
     zero; slow jobs are shown per minute or hour.
 
     One job is drawn in full; 2 to 6 share the Axes, told apart by colour, dash and marker; 7 to 24 get a panel each
-    inside the Axes (its `child_axes`), on one scale; more are drawn as thin lines without names.
+    inside the Axes (its `child_axes`), on one scale. Of more, the median and the ranges that hold half and nine tenths
+    of those that work at each moment are drawn, and over them by name the three with the lowest median.
 
     Parameters
     ----------
@@ -81,8 +84,9 @@ def plot_throughput(
     if not tracks:
         return canvas.close_empty(ax, _QUESTION, "Throughput", colours)
     rates = {track.job_id: _windows(track) for track in tracks}
-    paces = {track.job_id: _Pace.of(rates[track.job_id]) for track in tracks[: canvas.OVERLAY_MOST]}
-    view = _View(ax, tracks, rates, paces, frame.attrs.get("window_s"), scale, short, zone, unit, colours)
+    named = many.to_name(tracks, lambda track: _median(rates[track.job_id]))
+    paces = {track.job_id: _Pace.of(rates[track.job_id]) for track in named}
+    view = _View(ax, tracks, named, rates, paces, frame.attrs.get("window_s"), scale, short, zone, unit, colours)
     canvas.set_time_limits(ax, tracks)
     ax.set_ylim(0, 1.08 * top * scale if top > 0 else 1)
     above = canvas.dress_time(ax, tracks, zone, unit, colours)
@@ -110,12 +114,18 @@ class _Pace:
         return cls(known, median(rates), slowest, float(rates[last_known(rates)]))
 
 
+def _median(rates: Numbers) -> float:
+    """The median of the window rates of a job [items/s]; NaN where none is known."""
+    return median(rates) if last_known(rates) >= 0 else np.nan
+
+
 @dataclass(frozen=True)
 class _View:
     """What the drawing functions share; rates are drawn times `scale`."""
 
     ax: Axes
     tracks: list[Track]
+    named: list[Track]
     rates: dict[str, Numbers]  # of the windows
     paces: dict[str, _Pace]
     window_s: float | None
@@ -128,6 +138,11 @@ class _View:
     def line(self, track: Track) -> Line:
         """The window rates of a job, broken at gaps and where it starts again."""
         return Line(track.x, Places(self.rates[track.job_id], unit=1 / self.scale), track.breaks)
+
+    @cached_property
+    def crowd(self) -> Crowd:
+        """All jobs together, once the limits are set."""
+        return Crowd.of(self.ax, self.tracks, self.line)
 
     def text(self, rate: float) -> str:
         """A rate [items/s] in words."""
@@ -145,7 +160,10 @@ def _windows(track: Track) -> Numbers:
 
 
 def _top(tracks: list[Track]) -> float:
-    """The largest rate to show: a single wild step must not flatten the rest, and beside other jobs none is drawn."""
+    """The largest rate to show: a single wild step must not flatten the rest, and beside other jobs none is drawn.
+
+    Nor must a few wild jobs: no band of a crowd reaches higher than nineteen in twenty of its jobs do.
+    """
     tops = [0.0]
     for track in tracks:
         windows, steps = (track.values(name) for name in _RATES)
@@ -154,7 +172,7 @@ def _top(tracks: list[Track]) -> float:
         some = some[np.isfinite(some)]
         if len(tracks) == 1 and some.size:
             tops.append(float(np.quantile(some, 0.98)))
-    return max(tops)
+    return float(np.quantile(tops[1:], 0.95)) if many.is_crowd(tracks) else max(tops)
 
 
 _RATES = ("items_per_s", "interval_items_per_s")
@@ -236,15 +254,21 @@ def _draw_slowest(view: _View, track: Track, pace: _Pace) -> None:
     )
 
 
-def _draw_overlay(view: _View) -> str:
+def _draw_named(view: _View) -> list[EndLabel]:
     labels = []
-    for track, stroke in zip(view.tracks, canvas.strokes(len(view.tracks), view.theme), strict=True):
+    for track, stroke in zip(view.named, canvas.strokes(len(view.named), view.theme), strict=True):
         draw_line(view.ax, view.line(track), linewidth=2, zorder=3, label=track.name, **stroke.line)
         pace = view.paces[track.job_id]
         rate = view.text(pace.last) if pace.known else "no rate yet"
+        if many.is_crowd(view.tracks):  # what it is named for
+            rate = f"median {view.text(pace.median)}"
         height = pace.last * view.scale if pace.known else 0.0
         labels.append(EndLabel(height, f"{track.short}\n{rate}", stroke))
-    canvas.write_end_labels(view.ax, labels, view.theme)
+    return labels
+
+
+def _draw_overlay(view: _View) -> str:
+    canvas.write_end_labels(view.ax, _draw_named(view), view.theme)
     return f"Trailing window of {len(view.tracks)} jobs, newest value at the right; lines break where no samples came"
 
 
@@ -255,14 +279,16 @@ def _draw_panels(view: _View) -> str:
 
 
 def _draw_crowd(view: _View) -> str:
-    many.draw_crowd(view.ax, (view.line(track) for track in view.tracks), view.theme)
-    return many.crowd_text(len(view.tracks))
+    draw_crowd(view.ax, view.crowd, view.theme)
+    labels = view.crowd.labels(lambda rate: view.text(rate / view.scale))
+    canvas.write_end_labels(view.ax, [*labels, *_draw_named(view)], view.theme)
+    return crowd_text(view.tracks, "trailing window", view.named, "slowest by their median")
 
 
 def _words(view: _View) -> str:
     """The chart in words, from its numbers."""
     parts = []
-    for track in view.tracks[: canvas.OVERLAY_MOST]:
+    for track in view.named:
         pace = view.paces[track.job_id]
         if not pace.known:
             parts.append(f"{track.name} no rate yet")
@@ -273,4 +299,5 @@ def _words(view: _View) -> str:
             f"{track.name} median {view.text(pace.median)}, last {view.text(pace.last)}, "
             f"slowest window {slowest} at {moment}"
         )
-    return canvas.words("Throughput", view.tracks, view.zone, parts)
+    crowd = view.crowd.words(lambda rate: view.text(rate / view.scale)) if many.is_crowd(view.tracks) else ""
+    return canvas.words("Throughput", view.tracks, view.zone, parts, crowd=crowd)
