@@ -301,11 +301,12 @@ def test_many_jobs_are_all_in_the_table_and_the_first_have_charts(tmp_path, monk
     assert all(job_id in page.words for job_id in ("done-1", "failed-1", "review-1", "running-1"))
 
 
-def test_more_jobs_than_can_be_told_apart_are_shown_as_rows(tmp_path, no_sections):
-    """Of 25 jobs: what ran when, and which fail; a status is not repeated as its own reason."""
+def test_more_jobs_than_can_be_told_apart_are_shown_together_and_as_rows(tmp_path, no_sections):
+    """Of 25 jobs: how far they are, what ran when, and which fail; a status is not repeated as its own reason."""
     many = pd.concat([job(f"job-{n}", 3, status="failed") for n in range(25)], ignore_index=True)
     page = Page(report(many, tmp_path / "report.html", tz="UTC"))
-    assert [svg["aria-label"].split(":")[0].split(",")[0] for svg in page.all("svg")] == ["Timeline", "Failures by job"]
+    shown = [svg["aria-label"].split(":")[0].split(",")[0] for svg in page.all("svg")]
+    assert shown == ["Progress", "Timeline", "Failures by job"]
     assert page.words.count("✖ failed") == 25
     assert "failed failed" not in page.words
 

@@ -260,15 +260,14 @@ def _clock(moment: Any, source: _Source) -> str:
 
 
 def _overview(source: _Source) -> Iterator[_Figure]:
-    """All jobs side by side; of more than can be told apart, what ran when and which fail."""
+    """All jobs side by side; of more than can be told apart, also what ran when and which fail."""
     measures = source.measures
-    if len(source.jobs) > canvas.PANELS_MOST:
-        yield _Figure(charts.plot_timeline(source.jobs, tz=measures.zone), _record(measures))
-        yield _Figure(charts.plot_failures_by_job(source.jobs))
-        return
     ax = canvas.new_axes(palette.LIGHT, width=11.6, height=5.0)
     charts.plot_progress(measures.samples, forecast=measures.forecasts[1], ax=ax, tz=measures.zone)
     yield _Figure(ax, _record(measures))
+    if len(source.jobs) > canvas.PANELS_MOST:
+        yield _Figure(charts.plot_timeline(source.jobs, tz=measures.zone))
+        yield _Figure(charts.plot_failures_by_job(source.jobs))
 
 
 def _record(measures: Measures) -> str:
