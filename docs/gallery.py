@@ -1,6 +1,7 @@
 """Render every chart on the recorded example: `docs/gallery.md` and its pictures. Run by `make gallery`."""
 
 import io
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import mops_analysis as mops
+from mops_analysis.schema import to_frame
+from mops_analysis.simulator import STORIES
 
 HERE = Path(__file__).parent
 ZONE = "Europe/Berlin"
@@ -18,6 +21,16 @@ ONE = SAMPLES[SAMPLES["job_id"] == JOB]
 THREE = SAMPLES[SAMPLES["job_id"].isin(["clean-import-1", "clean-import-2", "cancelled-1"])]
 FORECASTS = mops.eta(SAMPLES)
 SUMMARY = mops.summary(SAMPLES)
+
+# Forty jobs of the simulator that begin one after another, and are seen for 50 minutes.
+MANY = to_frame(
+    {**asdict(story.status_at(second, number=number)), "latency_s": 0.1}
+    | {"sampled_at": pd.Timestamp("2026-11-18T13:00:00Z") + pd.Timedelta(seconds=begin + second)}
+    for number in range(1, 5)
+    for nth, story in enumerate(list(STORIES.values())[:10])
+    for begin in [150 * nth + 40 * number]
+    for second in range(0, min(int(story.duration_s(number=number)) + 30, 3000 - begin), 15)
+)
 
 
 def of_job(frame: pd.DataFrame) -> pd.DataFrame:
@@ -33,6 +46,16 @@ CHARTS: list[tuple[str, str, Axes | Figure]] = [
         mops.plot_progress(ONE, forecast=of_job(FORECASTS), tz=ZONE),
     ),
     ("progress-of-three", "plot_progress(samples)", mops.plot_progress(THREE, tz=ZONE)),
+    (
+        "progress-of-forty",
+        "plot_progress(samples, forecast=eta(samples))",
+        mops.plot_progress(MANY, forecast=mops.eta(MANY), tz=ZONE),
+    ),
+    (
+        "throughput-of-forty",
+        "plot_throughput(throughput(samples))",
+        mops.plot_throughput(mops.throughput(MANY), tz=ZONE),
+    ),
     ("throughput", "plot_throughput(throughput(samples))", mops.plot_throughput(mops.throughput(ONE), tz=ZONE)),
     ("eta", "plot_eta(eta(samples), samples=samples)", mops.plot_eta(of_job(FORECASTS), samples=ONE, tz=ZONE)),
     (
@@ -72,7 +95,8 @@ def write_png(picture: Axes | Figure, path: Path) -> None:
 lines = [
     "# Gallery",
     "",
-    "Every chart, drawn on the recorded example by `make gallery`. Each question is the title of its chart.",
+    "Every chart, drawn by `make gallery` on the recorded example, or on forty jobs of the simulator. "
+    "Each question is the title of its chart.",
 ]
 for name, call, picture in CHARTS:
     write_png(picture, HERE / "pictures" / f"{name}.png")
