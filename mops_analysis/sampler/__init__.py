@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import math
 import random
 import threading
 import time
 import weakref
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +17,7 @@ from mops_analysis.errors import PERMANENT_FAULTS, ConfigurationError, PollError
 from mops_analysis.sampler import schedule
 from mops_analysis.sampler.outcome import Outcome, to_frame, warn_of_unknown
 from mops_analysis.sampler.queue import PollQueue, Watch
+from mops_analysis.sampler.workers import Workers
 from mops_analysis.schema import KNOWN_STATUSES, JobStatus, Poll, status_word
 
 if TYPE_CHECKING:
@@ -116,8 +116,6 @@ class Sampler:
         self.stop_at_review = stop_at_review
         self.max_failures = max_failures
         self._lock = threading.RLock()
-        self._new_leader = threading.Condition(self._lock)  # idle workers wait here
-        self._sooner = threading.Condition(self._lock)  # the one that waits for the next due job waits here
         self._reset()
 
     def _reset(self) -> None:
@@ -125,15 +123,14 @@ class Sampler:
         self._clock = schedule.UtcClock()
         self._watches: dict[str, Watch] = {}
         self._queue = PollQueue(self._rng)
-        self._threads: list[threading.Thread] = []
-        self._idle = 0
-        self._has_leader = False
+        self._pool = Workers(
+            self._lock, self._queue, take=self._take, poll=self._poll, fail=self._fail, most=self.workers
+        )
         self._has_broken_off = False  # polls that were under way when it stopped
         self._error: BaseException | None = None
         self._timer: threading.Timer | None = None
         self._unknown: dict[str, str] = {}  # statuses that we do not know, with the first job that had each
         self._told: set[str] = set()  # those that the caller was warned of
-        self._stopping = threading.Event()  # set when the last job has ended, whatever the reason
 
     def __enter__(self) -> Sampler:
         return self
@@ -148,12 +145,12 @@ class Sampler:
     @property
     def running(self) -> bool:
         """Whether there is a job left to poll, and nobody has stopped the sampler."""
-        return bool(self._threads) and not self._stopping.is_set()
+        return bool(self._pool.threads) and not self._pool.stopping.is_set()
 
     @property
     def threads(self) -> int:
         """How many threads there are: enough for replies after 0.2 s, more once more were needed, `workers` at most."""
-        return len(self._threads)
+        return len(self._pool.threads)
 
     @property
     def error(self) -> BaseException | None:
@@ -240,7 +237,7 @@ class Sampler:
         with self._lock:
             if timeout_s is not None:
                 longest_s = min(float(timeout_s), threading.TIMEOUT_MAX)
-                self._timer = threading.Timer(longest_s, self._end_all, ("timed_out", self._stopping))
+                self._timer = threading.Timer(longest_s, self._end_all, ("timed_out", self._pool))
                 self._timer.daemon = True
                 self._timer.start()
 
@@ -259,7 +256,7 @@ class Sampler:
         bool
             Whether every job has ended, also where there never was one.
         """
-        has_ended = not self._threads or self._stopping.wait(timeout_s)
+        has_ended = not self._pool.threads or self._pool.stopping.wait(timeout_s)
         with self._lock:
             words = {word: job_id for word, job_id in self._unknown.items() if word not in self._told}
             self._told |= set(words)
@@ -287,7 +284,7 @@ class Sampler:
 
     def stop(self) -> None:
         """Stop sampling, within a second; polls that take longer are broken off, and leave no row. May be repeated."""
-        self._end_all("stopped", self._stopping)
+        self._end_all("stopped", self._pool)
         self._join()
         atexit.unregister(self.stop)
         _RUNNING.discard(self)
@@ -338,7 +335,7 @@ class Sampler:
         try:
             last_ns = self.store.last_sampled_at_ns()
             with self._lock:
-                if not self._stopping.is_set():
+                if not self._pool.stopping.is_set():
                     self._enqueue(job_ids, last_ns)
                     is_admitted = True
         finally:
@@ -348,8 +345,7 @@ class Sampler:
 
     def _enqueue(self, job_ids: list[str], last_ns: dict[str, int]) -> None:
         jobs = len(job_ids) + sum(watch.outcome == "running" for watch in self._watches.values())
-        for _ in range(len(self._threads), schedule.first_threads(jobs, self.interval_s, self.workers)):
-            self._start_worker()
+        self._pool.start(schedule.first_threads(jobs, self.interval_s, self.workers))
         now = time.monotonic()
         utc_ns = self._clock.at(now)
         times = schedule.first_polls(len(job_ids), now, self.interval_s, self._rng)
@@ -358,13 +354,7 @@ class Sampler:
             # One interval after it, else a rate over that step would be absurd.
             ahead_ns = newest_ns - utc_ns + round(self.interval_s * 1e9) if newest_ns > utc_ns else 0
             self._watches[job_id] = Watch(job_id, due, newest_ns, ahead_ns)
-            self._push(self._watches[job_id])
-
-    def _push(self, watch: Watch) -> None:
-        if self._queue.push(watch):
-            self._sooner.notify()
-        if not self._has_leader:
-            self._new_leader.notify()
+            self._pool.push(self._watches[job_id])
 
     def _end(self, outcome: str, job_ids: Iterable[str], *, drop: bool = False) -> None:
         # The outcome is for those that run; the store is told, and the workers are when it was the last one. A job
@@ -374,9 +364,7 @@ class Sampler:
             for watch in ended:
                 watch.outcome = outcome if watch.outcome == "running" else watch.outcome
             if all(watch.outcome != "running" for watch in self._watches.values()):
-                self._stopping.set()
-                self._new_leader.notify_all()
-                self._sooner.notify_all()
+                self._pool.stop()
             released = [watch for watch in ended if drop or not watch.is_polling]
         self._release(released)
 
@@ -387,71 +375,28 @@ class Sampler:
         for watch in claimed:
             watch.is_claimed = False
 
-    def _end_all(self, outcome: str, stopping: threading.Event) -> None:
-        if stopping is self._stopping:  # a timer of an earlier start has nothing to say
+    def _end_all(self, outcome: str, pool: Workers) -> None:
+        if pool is self._pool:  # a timer of an earlier start has nothing to say
             self._end(outcome, list(self._watches))
 
     def _join(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if not _joined(self._threads):
+        if not self._pool.join():
             self._has_broken_off = True
-            self.client.interrupt(self._threads)  # polls still under way
-            _joined(self._threads)
-        self._threads = []
+            self.client.interrupt(self._pool.threads)  # polls still under way
+            self._pool.join()
+        self._pool.threads = []
         self._release(self._watches.values())
 
     # -- the workers' side ----------------------------------------------------------------------------------------
 
-    def _start_worker(self) -> None:
-        thread = threading.Thread(target=self._work, args=(self._stopping,), name="mops-sampler", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _take(self, now: float) -> Watch:
+        return self._queue.pop(now, self.interval_s, self.max_requests_per_s)
 
-    def _work(self, stopping: threading.Event) -> None:
-        try:
-            while (watch := self._next(stopping)) is not None:
-                self._poll(watch)
-        except BaseException as error:  # noqa: BLE001  a thread has no caller: `watch` and `error` pass it on
-            self._error = self._error or error
-            self._end("stopped", list(self._watches), drop=True)
-
-    def _next(self, stopping: threading.Event) -> Watch | None:
-        # One idle worker, the leader, waits for the job that is due next; the others wait to become the leader.
-        with self._lock:
-            while not stopping.is_set():
-                now = time.monotonic()
-                wait = self._queue.next_due() - now
-                if self._has_leader or wait == math.inf:
-                    with self._count_idle():
-                        self._new_leader.wait()
-                elif wait > 0:
-                    self._has_leader = True
-                    with self._count_idle():
-                        self._sooner.wait(min(wait, threading.TIMEOUT_MAX))
-                    self._has_leader = False
-                else:
-                    watch = self._queue.pop(now, self.interval_s, self.max_requests_per_s)
-                    if watch.outcome != "running":
-                        continue
-                    watch.is_polling = True
-                    self._appoint_leader()
-                    return watch
-            return None
-
-    @contextlib.contextmanager
-    def _count_idle(self) -> Iterator[None]:
-        self._idle += 1
-        try:
-            yield
-        finally:
-            self._idle -= 1
-
-    def _appoint_leader(self) -> None:
-        if self._idle:
-            self._new_leader.notify()
-        elif self._queue.next_due() < math.inf and len(self._threads) < self.workers:
-            self._start_worker()
+    def _fail(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self._end("stopped", list(self._watches), drop=True)
 
     def _poll(self, watch: Watch) -> None:
         started = time.monotonic()
@@ -500,7 +445,7 @@ class Sampler:
                 )
             is_answer = poll.status is not None or poll.outcome in PERMANENT_FAULTS
             if is_answer and self._queue.note_answer(now, self.interval_s, poll.latency_s):
-                self._sooner.notify()
+                self._pool.hurry()
             outcome = schedule.verdict(
                 poll,
                 failures=watch.failures_in_a_row,
@@ -510,19 +455,11 @@ class Sampler:
             )
             watch.outcome = outcome or watch.outcome
             if watch.outcome == "running":
-                self._push(watch)
+                self._pool.push(watch)
                 return
         self._end(watch.outcome, [watch.job_id])
         if outcome == "auth":  # the credential is the same for all
             self._end("auth", list(self._watches))
-
-
-def _joined(threads: list[threading.Thread]) -> bool:
-    end = time.monotonic() + 0.3
-    others = [thread for thread in threads if thread is not threading.current_thread()]
-    for thread in others:
-        thread.join(max(0.0, end - time.monotonic()))
-    return not any(thread.is_alive() for thread in others)
 
 
 def _check_positive(name: str, number: object, *, whole: bool = False) -> None:
