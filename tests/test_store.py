@@ -279,6 +279,44 @@ def test_kill_loses_no_acknowledged_poll_and_blocks_nobody(tmp_path):
         store.release(["a"])
 
 
+def test_a_job_is_held_as_soon_as_its_claim_is_written(store, monkeypatch):
+    """Another thread that asks just then does not get it, too."""
+    transaction = store._transaction
+
+    @contextlib.contextmanager
+    def then_ask(**options):
+        with transaction(**options) as connection:
+            yield connection
+        with pytest.raises(mops.StoreError, match="by this process already"):
+            other.claim(["a"])
+
+    with SampleStore(store.path) as other:
+        monkeypatch.setattr(store, "_transaction", then_ask)
+        store.claim(["a"])
+        monkeypatch.undo()
+    store.release(["a"])
+
+
+def test_a_job_is_held_until_its_release_is_written(store, monkeypatch):
+    """Were it given away before, the release would then delete the note of the new claim."""
+    transaction, asked = store._transaction, []
+
+    def first_ask(**options):
+        with pytest.raises(mops.StoreError, match="by this process already"):
+            other.claim(["a"])
+        asked.append(True)
+        return transaction(**options)
+
+    with SampleStore(store.path) as other:
+        store.claim(["a"])
+        monkeypatch.setattr(store, "_transaction", first_ask)
+        store.release(["a"])
+        monkeypatch.undo()
+        assert asked
+        other.claim(["a"])
+        other.release(["a"])
+
+
 def test_a_job_is_claimed_once_and_freed(store):
     """The same job is refused to a second sampler, all of its claim with it; after a release it is free."""
     store.claim(["a"])

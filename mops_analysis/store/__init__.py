@@ -367,7 +367,8 @@ class SampleStore:
                         "stop that one, or give this one another store"
                     )
                 connection.execute("INSERT OR REPLACE INTO watches VALUES (?, ?, ?)", (job, *own))
-        _CLAIMED.update((self.path, job_id) for job_id in wanted)
+            # Within the transaction, here as in `release`: what this process knows and the table change together.
+            _CLAIMED.update((self.path, job_id) for job_id in wanted)
 
     def _is_held(self, job_id: str, process: int, started: float) -> bool:
         if process == os.getpid():
@@ -382,10 +383,15 @@ class SampleStore:
         """
         query = "DELETE FROM watches WHERE process = ? AND job = (SELECT job FROM jobs WHERE job_id = ?)"
         freed = [(os.getpid(), job_id) for job_id in job_ids]
-        if freed:
-            _CLAIMED.difference_update((self.path, job_id) for _, job_id in freed)
-            with contextlib.suppress(StoreError), self._transaction(wait_s=0.3) as connection:
+        claims = {(self.path, job_id) for _, job_id in freed}
+        if not freed:
+            return
+        try:
+            with self._transaction(wait_s=0.3) as connection:
                 connection.executemany(query, freed)
+                _CLAIMED.difference_update(claims)
+        except StoreError:
+            _CLAIMED.difference_update(claims)
 
     def read_samples(self, job_ids: JobIds = None, *, since: Time = None, until: Time = None) -> pd.DataFrame:
         """Read the samples frame.
