@@ -1,12 +1,14 @@
 """P9: loading samples into a frame from a compacted store, beside `pd.read_sql` on the table one would make first.
 
-A million samples in turns; ten million once, each way in a process of its own, for the memory.
+A million samples in turns; ten million each way in a process of its own, for the memory. What counts there is not the
+first reading: fresh memory may cost three times what is done with it, where a virtual machine's host must find it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from benchmarks.stores import compacted, fill_naive, read_naive, repeat_naive
 
 ROOT = Path(__file__).resolve().parent.parent
 _TIMES = 10
+_AGAIN = {"large.db": 3, "naive.db": 1}  # one takes half a minute
 
 
 def measure(*, small: bool) -> list[Figure]:
@@ -48,8 +51,9 @@ def _large(folder: Path, naive: Path, frame: pd.DataFrame) -> list[Figure]:
         pass
     of_store, of_naive = _alone(folder / "large.db"), _alone(naive)
     assert of_store["sum"] == of_naive["sum"], "the two ways read different samples"
+    what = f"CPU, read_sql / read_samples, {n:,} (the first time: {of_naive['first_s'] / of_store['first_s']:.1f})"
     return [
-        Figure("P9", f"CPU, read_sql / read_samples, {n:,}", of_naive["cpu_s"] / of_store["cpu_s"], at_least=20),
+        Figure("P9", what, of_naive["again_s"] / of_store["again_s"], at_least=20),
         Figure("P9", f"peak / frame, {n:,} (read_sql: {of_naive['peak']:.1f})", of_store["peak"], at_most=4),
     ]
 
@@ -64,18 +68,28 @@ def _alone(path: Path) -> dict[str, float]:
 def _read(path: Path) -> None:
     """Print what it costs to read one of the two, and a sum over all that was read, in whatever order."""
     before = _memory("VmRSS")
+    first_s, frame = _timed(path)
+    peak = _memory("VmHWM") - before
+    again_s = []
+    for _ in range(_AGAIN[path.name]):
+        del frame
+        cpu_s, frame = _timed(path)
+        again_s.append(cpu_s)
+    typed = frame.astype(mops.schema.SAMPLE_DTYPES)
+    rows = pd.util.hash_pandas_object(typed, index=False)
+    size = int(typed.memory_usage(index=False, deep=False).sum())
+    found = {"first_s": first_s, "again_s": statistics.median(again_s), "peak": peak / size, "sum": int(rows.sum())}
+    print(json.dumps(found))
+
+
+def _timed(path: Path) -> tuple[float, pd.DataFrame]:
     begun = time.process_time()
     if path.name == "naive.db":
         frame = read_naive(path)
     else:
         with mops.SampleStore(path) as store:
             frame = store.read_samples()
-    cpu_s = time.process_time() - begun
-    peak = _memory("VmHWM") - before
-    typed = frame.astype(mops.schema.SAMPLE_DTYPES)
-    rows = pd.util.hash_pandas_object(typed, index=False)
-    size = int(typed.memory_usage(index=False, deep=False).sum())
-    print(json.dumps({"cpu_s": cpu_s, "peak": peak / size, "sum": int(rows.sum())}))
+    return time.process_time() - begun, frame
 
 
 def _memory(name: str) -> int:

@@ -19,7 +19,7 @@ import mops_analysis as mops
 from mops_analysis import parquet
 from mops_analysis.cli import main
 from mops_analysis.schema import JobStatus, Poll
-from mops_analysis.store import SampleStore, compaction
+from mops_analysis.store import SampleStore, compaction, frames
 
 SECOND = 1_000_000_000
 T0 = 1_763_474_400 * SECOND  # 2025-11-18 14:00 UTC
@@ -45,11 +45,12 @@ def some_polls(seed: int, count: int) -> list[Poll]:
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    """Slices, groups of rows, files and rounds of a few rows each."""
+    """Slices, groups of rows, files, rounds and stretches of a few rows each."""
     monkeypatch.setattr(parquet, "ROW_GROUP", 5)
     monkeypatch.setattr(compaction, "_SLICE", 7)
     monkeypatch.setattr(compaction, "_PER_FILE", 16)
     monkeypatch.setattr(compaction, "_AT_ONCE", 40)
+    monkeypatch.setattr(frames, "_STRETCH", 6)
 
 
 @pytest.fixture
@@ -229,7 +230,7 @@ def test_a_second_compaction_at_the_same_time_is_refused(filled):
 KILLED = """
 import os, signal, sys
 import pyarrow.parquet
-from mops_analysis.store import SampleStore, compaction
+from mops_analysis.store import SampleStore, compaction, frames
 compaction._SLICE, compaction._PER_FILE, compaction._AT_ONCE = 20, 50, 100
 wanted, left = tuple(sys.argv[2:4]), int(sys.argv[4])
 def profile(frame, event, _):

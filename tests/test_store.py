@@ -50,6 +50,17 @@ def test_samples_come_back_sorted_by_job_and_time(store):
     assert isinstance(samples.index, pd.RangeIndex)
 
 
+@pytest.mark.parametrize("count", range(1, 8))
+def test_one_sample_out_of_order_is_put_in_its_place(tmp_path, monkeypatch, count):
+    """Wherever it is, also where one stretch of rows that are looked at together ends and the next begins."""
+    monkeypatch.setattr(frames, "_STRETCH", 3)
+    with SampleStore(tmp_path / "jobs.db") as jobs, SampleStore(tmp_path / "times.db") as times:
+        jobs.append(*(sample("b", second, second) for second in range(count)), sample("a", 0, 0))
+        times.append(*(sample("b", second, second) for second in range(1, count + 1)), sample("b", 0, 0))
+        assert jobs.read_samples()["job_id"].tolist() == ["a", *"b" * count]
+        assert times.read_samples()["processed_items"].tolist() == list(range(count + 1))
+
+
 def test_polls_keep_the_order_of_commit_and_every_fault(store):
     """Every poll is one row, good or bad, with what was served exactly as served."""
     store.append(sample("a", 0, 1, status="PENDING"))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 JobIds = str | Iterable[str] | None
 Time = str | datetime | None
 
+# Rows that are looked at together.
+_STRETCH = 65_536
+
 #: Samples as they lie in the table.
 SAMPLE_ROW = [
     ("seq", "i8"),
@@ -100,26 +103,36 @@ def wanted(job_ids: JobIds, since: Time, until: Time) -> Wanted:
 
 def samples(connection: sqlite3.Connection, store: Path, wanted: Wanted) -> pd.DataFrame:
     """Read the samples frame."""
-    import numpy as np
     import pandas as pd
 
     of = _joined(connection, store, wanted, _live(connection, wanted))
-    job, at_ns, seq = of["job_id"], of["sampled_at"], of["seq"]
-    is_same = job[1:] == job[:-1]
-    rises = (at_ns[1:] > at_ns[:-1]) | ((at_ns[1:] == at_ns[:-1]) & (seq[1:] > seq[:-1]))
-    is_sorted = ((job[1:] > job[:-1]) | (is_same & rises)).all()
-    order = slice(None) if is_sorted else np.lexsort((seq, at_ns, job))
+    # What is not needed any more goes at once, and where a column lies it stays: fresh memory is dear.
+    order = _order(of["job_id"], of["sampled_at"], of.pop("seq"))
     words = [schema.status_word(word) for word in of["words"]]
     latency = of["latency_us"][order]
-    latency /= 1e6  # where it lies: fresh memory is dear
+    latency /= 1e6
     columns = {
-        "job_id": pd.array(of["job_ids"], dtype="string").take(job[order]),
-        "sampled_at": pd.DatetimeIndex(at_ns[order].view("M8[ns]"), tz="UTC"),
-        "status": pd.array(words, dtype="string").take(of["status"][order]),
+        "job_id": pd.array(of["job_ids"], dtype="string").take(of.pop("job_id")[order]),
+        "sampled_at": pd.DatetimeIndex(of["sampled_at"][order].view("M8[ns]"), tz="UTC"),
+        "status": pd.array(words, dtype="string").take(of.pop("status")[order]),
         **{name: of[name][order] for name, _ in SAMPLE_ROW[-4:]},
         "latency_s": latency,
     }
     return pd.DataFrame(columns, copy=False)  # of `schema.SAMPLE_DTYPES` already
+
+
+def _order(job: Any, at_ns: Any, seq: Any) -> Any:
+    """What sorts samples by job and time, and the order of commit where both are the same."""
+    import numpy as np
+
+    for begin in range(0, len(job), _STRETCH):  # not all at once: that takes fresh memory too
+        rows = slice(begin, begin + _STRETCH + 1)
+        falls = seq[rows][1:] < seq[rows][:-1]
+        for column in (at_ns[rows], job[rows]):
+            falls = (column[1:] < column[:-1]) | ((column[1:] == column[:-1]) & falls)
+        if falls.any():
+            return np.lexsort((seq, at_ns, job))
+    return slice(None)
 
 
 def polls(connection: sqlite3.Connection, store: Path, wanted: Wanted) -> pd.DataFrame:
@@ -189,7 +202,7 @@ def _joined(connection: sqlite3.Connection, store: Path, wanted: Wanted, *live: 
     import numpy as np
 
     parts = segments.parts(connection, wanted)
-    pieces = itertools.chain((segments.read(store, part, wanted) for part in parts), live)
+    pieces = itertools.chain(*(segments.read(store, part, wanted) for part in parts), live)
     most = sum(part.samples for part in parts) + sum(len(piece.numbers["seq"]) for piece in live)
     numbers = {name: dtype for name, dtype in SAMPLE_ROW if name in segments.NUMBERS}
     dtypes = {**numbers, "latency_us": "f8", "job_id": "i4", "status": "i4"}

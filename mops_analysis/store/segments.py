@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -173,32 +174,32 @@ def parts(connection: sqlite3.Connection, wanted: Wanted) -> list[Part]:
     return list(found.values())
 
 
-def read(store: Path, part: Part, wanted: Wanted) -> Piece:
-    """The wanted samples of one file."""
-    return _only(_piece(folder_of(store) / part.file, part.groups), wanted)
-
-
-def _piece(file: Path, groups: set[int] | None) -> Piece:
-    """These groups of rows of a file, or all of them."""
+def read(store: Path, part: Part, wanted: Wanted) -> Iterator[Piece]:
+    """The wanted samples of one file, a group of rows at a time, so that each takes the memory of the one before."""
+    file = folder_of(store) / part.file
     pa, pq = arrow(file)
+    names = ["job_id", "served_status", *NUMBERS]  # the status as served, since it has the other one in it
+    options = {"memory_map": True, "page_checksum_verification": True}
     try:
-        # The status as served, since it has the other one in it.
-        options = {"memory_map": True, "page_checksum_verification": True}
-        with pq.ParquetFile(file, read_dictionary=["job_id", "served_status"], **options) as opened:
-            names = ["job_id", "served_status", *NUMBERS]
-            every = range(opened.num_row_groups) if groups is None else sorted(groups)
-            table = opened.read_row_groups(every, names, use_threads=False)
-            job, status = (table[name].unify_dictionaries().combine_chunks() for name in ("job_id", "served_status"))
-            at_ns = table["sampled_at"].cast(pa.int64())
-            return Piece(
-                (job.indices.to_numpy(), job.dictionary.to_pylist()),
-                (status.indices.to_numpy(), status.dictionary.to_pylist()),
-                {name: at_ns.to_numpy() if name == "sampled_at" else table[name].to_numpy() for name in NUMBERS},
-            )
+        with pq.ParquetFile(file, read_dictionary=names[:2], **options) as opened:
+            groups = range(opened.num_row_groups) if part.groups is None else sorted(part.groups)
+            for batch in opened.iter_batches(parquet.ROW_GROUP, groups, names, use_threads=False):
+                yield _only(_piece(batch), wanted)
     except FileNotFoundError:
         raise StoreError(f"{file} is missing; restore it from a backup") from None
     except (pa.ArrowException, OSError) as error:
         raise _damaged(file, str(error)) from None
+
+
+def _piece(batch: Any) -> Piece:
+    job, status = batch["job_id"], batch["served_status"]
+    columns = {name: batch[name] for name in NUMBERS}
+    columns["sampled_at"] = columns["sampled_at"].view("int64")
+    return Piece(
+        (job.indices.to_numpy(), job.dictionary.to_pylist()),
+        (status.indices.to_numpy(), status.dictionary.to_pylist()),
+        {name: column.to_numpy() for name, column in columns.items()},
+    )
 
 
 def _only(piece: Piece, wanted: Wanted) -> Piece:
