@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mops_analysis import schema
 from mops_analysis.errors import SchemaError, StoreError
 from mops_analysis.schema import JobStatus, Poll
-from mops_analysis.store import frames, segments
+from mops_analysis.store import claims, frames, segments
 from mops_analysis.store.file import StoreFile
 from mops_analysis.store.frames import JobIds, Time
 from mops_analysis.store.segments import Wanted
@@ -31,13 +31,8 @@ INSERT INTO polls (job, sampled_at_ns, latency_us, outcome, http_status, detail,
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-
 # Words that come again and again; a service that says something new each time must not fill the memory.
 _MOST_CODES, _LONGEST_CODED = 10_000, 200
-
-# The jobs that this process samples, by store: the table alone cannot tell a sampler that runs from one that ended
-# without being able to say so.
-_CLAIMED: set[tuple[Path, str]] = set()
 
 
 @dataclass(eq=False, slots=True)
@@ -351,29 +346,9 @@ class SampleStore:
         StoreError
             If a living process samples one of them into this store already, or the store cannot be written.
         """
-        import psutil
-
-        own = (os.getpid(), psutil.Process().create_time())
-        wanted = list(job_ids)
         with self._transaction() as connection:
-            for job_id in wanted:
-                job = self._code(connection, "jobs", "job_id", job_id)
-                query = "SELECT process, process_started FROM watches WHERE job = ?"
-                holder = connection.execute(query, (job,)).fetchone()
-                if holder is not None and self._is_held(job_id, *holder):
-                    who = "this process" if holder[0] == own[0] else f"process {holder[0]}"
-                    raise StoreError(
-                        f"job {job_id!r} is sampled into {self.path} by {who} already; "
-                        "stop that one, or give this one another store"
-                    )
-                connection.execute("INSERT OR REPLACE INTO watches VALUES (?, ?, ?)", (job, *own))
-            # Within the transaction, here as in `release`: what this process knows and the table change together.
-            _CLAIMED.update((self.path, job_id) for job_id in wanted)
-
-    def _is_held(self, job_id: str, process: int, started: float) -> bool:
-        if process == os.getpid():
-            return (self.path, job_id) in _CLAIMED
-        return _is_alive(process, started)
+            jobs = {job_id: self._code(connection, "jobs", "job_id", job_id) for job_id in job_ids}
+            claims.claim(connection, self.path, jobs)
 
     def release(self, job_ids: Iterable[str]) -> None:
         """Note that this process no longer samples these jobs.
@@ -381,17 +356,14 @@ class SampleStore:
         What cannot be written at once (the disk is full, another process holds the file) is no error: a note of a
         process that has gone, or no longer samples the job, holds nobody up.
         """
-        query = "DELETE FROM watches WHERE process = ? AND job = (SELECT job FROM jobs WHERE job_id = ?)"
-        freed = [(os.getpid(), job_id) for job_id in job_ids]
-        claims = {(self.path, job_id) for _, job_id in freed}
+        freed = list(job_ids)
         if not freed:
             return
         try:
             with self._transaction(wait_s=0.3) as connection:
-                connection.executemany(query, freed)
-                _CLAIMED.difference_update(claims)
+                claims.release(connection, self.path, freed)
         except StoreError:
-            _CLAIMED.difference_update(claims)
+            claims.forget(self.path, freed)
 
     def read_samples(self, job_ids: JobIds = None, *, since: Time = None, until: Time = None) -> pd.DataFrame:
         """Read the samples frame.
@@ -499,12 +471,3 @@ class SampleStore:
         """Return the time of each job's newest poll since the epoch [ns]; what a resumed watch must come after."""
         with self._file.reading() as connection:
             return frames.last_sampled_at_ns(connection)
-
-
-def _is_alive(process: int, started: float) -> bool:
-    import psutil
-
-    try:
-        return abs(psutil.Process(process).create_time() - started) < 1.0  # else the number was given to another
-    except psutil.Error:
-        return False
