@@ -109,3 +109,34 @@ def test_what_is_no_record(records):
     """Records are mappings."""
     with pytest.raises(SchemaError, match="expected records"):
         to_frame(records)
+
+
+@pytest.mark.parametrize("other", [5, "samples", SAMPLES], ids=["a number", "words", "samples"])
+def test_frames_of_another_kind(tmp_path, other):
+    """Where a function takes what another one returned, anything else is refused by the name of its parameter."""
+    doors = {
+        "summary: expected what summary\\(samples\\) returned": (
+            lambda: mops.fleet(SAMPLES, summary=other),
+            lambda: mops.comparison(SAMPLES, summary=other),
+        ),
+        "backtest: expected what eta_backtest\\(samples\\) returned": (lambda: mops.backtest_summary(other),),
+        "forecast: expected what eta\\(samples\\) returned": (
+            lambda: mops.summary(SAMPLES, forecast=other),
+            lambda: mops.eta_backtest(SAMPLES, forecast=other),
+        ),
+        "polls: expected what store.read_polls\\(\\) returned": (
+            lambda: mops.report(SAMPLES, tmp_path / "report.md", polls=other),
+        ),
+    }
+    for words, calls in doors.items():
+        for call in calls:
+            with pytest.raises(SchemaError, match=words):
+                call()
+
+
+def test_a_tear_sheet_of_what_is_no_frame():
+    """Neither the samples nor the history may be anything else."""
+    job_id = SAMPLES["job_id"].iloc[0]
+    for samples, history in ((None, None), (None, SAMPLES), (SAMPLES, 5)):
+        with pytest.raises(SchemaError, match="expected a samples frame"):
+            mops.tear_sheet(samples, job_id, history=history)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mops_analysis import schema
 from mops_analysis.metrics.arrays import Arrays, Floats, IncludesFailed, Ints
 from mops_analysis.metrics.counting import includes_failed_so_far
 from mops_analysis.metrics.eta import forecast_at, remaining_seconds
@@ -137,12 +138,19 @@ def backtest_summary(backtest: pd.DataFrame, *, interval: float = 0.8) -> str:
     str
         How often the interval of `eta` held, and the median error when half of the work was done.
 
+    Raises
+    ------
+    SchemaError
+        If it is no such frame.
+
     Examples
     --------
     >>> backtest_summary(pd.DataFrame({"job_id": ["a", "b"], "method": "mops", "share_done": 0.5,
     ...                                "log_error": [0.1, 0.2], "covered": [True, False]}))
     '80 % interval held 50 % over your last 2 jobs; median error at half-way 16 %'
     """
+    needed = ("job_id", "method", "share_done", "log_error", "covered")
+    schema.require(backtest, needed, "backtest: expected what eta_backtest(samples) returned")
     ours = backtest[(backtest["method"] == "mops") & backtest["log_error"].notna()]
     if ours.empty:
         return "no finished job yet: this forecast has no track record"

@@ -54,7 +54,7 @@ def comparison(
     Raises
     ------
     SchemaError
-        If `samples` is no samples frame.
+        If `samples` is no samples frame, or `summary` no summary.
 
     Examples
     --------
@@ -115,6 +115,8 @@ def baseline(summary: pd.DataFrame, job_id: str) -> tuple[float, float, float] |
 def _measured(samples: pd.DataFrame, summary: pd.DataFrame | None) -> pd.DataFrame:
     """The summary, with the jobs that can be compared marked, and no duration where it was not seen."""
     jobs = summarize(samples) if summary is None else summary
+    needed = ("job_id", "status", "terminal", "first_sampled_at", *MEASURES)
+    schema.require(jobs, needed, "summary: expected what summary(samples) returned")
     first = schema.validate(samples).drop_duplicates("job_id").set_index("job_id")["progress_percentage"]
     seen = jobs["job_id"].map(first).to_numpy(dtype=float) <= _SEEN_FROM_START
     ended_well = jobs["status"].isin(schema.FINISHED_STATUSES)

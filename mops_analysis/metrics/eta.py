@@ -217,7 +217,11 @@ def _fan_seconds(
 def forecast_at(arrays: Arrays, rows: Ints, forecast: pd.DataFrame) -> pd.DataFrame:
     """Return what a forecast at hand says at some rows of `arrays`, in their order; refuse one of other samples."""
     refusal = SchemaError("forecast: expected what eta(samples) returned, one row for each of these samples")
-    if not forecast.index.equals(arrays.samples.index) or not {"job_id", "sampled_at", *COLUMNS} <= set(forecast):
+    if (
+        not isinstance(forecast, pd.DataFrame)
+        or not forecast.index.equals(arrays.samples.index)
+        or not {"job_id", "sampled_at", *COLUMNS} <= set(forecast)
+    ):
         raise refusal
     found = forecast.iloc[arrays.caller(rows)]
     jobs = arrays.job_ids[np.searchsorted(arrays.edges, rows, side="right") - 1]

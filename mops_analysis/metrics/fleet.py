@@ -18,6 +18,7 @@ from mops_analysis.metrics.summary import summary as summary_of
 from mops_analysis.metrics.throughput import RateClock, zone_of
 
 _ENOUGH = 5  # ended jobs before their failure rates say what is usual
+_OF_SUMMARY = ("job_id", "status", "last_sampled_at", "ended_before", "failure_rate", "eta", "eta_low", "eta_high")
 _UTC = "datetime64[ns, UTC]"
 
 
@@ -69,7 +70,8 @@ def fleet(
     Raises
     ------
     SchemaError
-        If the frame is no samples frame, a window no duration, `now` no time with a zone, or there is no such zone.
+        If the frame is no samples frame, `summary` no summary, a window no duration, `now` no time with a zone, or
+        there is no such zone.
 
     Notes
     -----
@@ -88,6 +90,7 @@ def fleet(
     """
     checked = schema.validate(samples)
     jobs = summary_of(checked, processed_includes_failed=processed_includes_failed) if summary is None else summary
+    schema.require(jobs, _OF_SUMMARY, "summary: expected what summary(samples) returned")
     present = jobs["last_sampled_at"].max() if now is None else instant(now)
     # Jobs that ended long ago count no more, but they still say how the service counts.
     rule = votes(checked) if processed_includes_failed == "auto" else processed_includes_failed

@@ -74,7 +74,7 @@ def report(
     Raises
     ------
     SchemaError
-        If `samples` is no samples frame, or has none of a job asked for.
+        If `samples` is no samples frame, or has none of a job asked for, or `polls` are no polls.
     ConfigurationError
         If there is no such zone, or the file ends otherwise.
 
@@ -95,6 +95,8 @@ def report(
     if missing := sorted(wanted - known):
         raise SchemaError(f"no samples of the job {missing[0]!r}; the frame has {len(known):,} jobs")
     chosen = everything["job_id"].isin(wanted)
+    if polls is not None:
+        schema.require(polls, ("job_id", "outcome"), "polls: expected what store.read_polls() returned")
     if polls is not None and job_ids is not None:
         polls = polls[polls["job_id"].isin(wanted)]
     measures = measure(everything, chosen, window=window, zone=zone, polls=polls)

@@ -80,8 +80,10 @@ def tear_sheet(
     [14.3, 15.15]
     """
     zone = clock.zone_of(tz)
-    both = samples if history is None else pd.concat([samples[samples["job_id"] == job_id], history])
-    everything = schema.validate(both).drop_duplicates(["job_id", "sampled_at"]).reset_index(drop=True)
+    everything = schema.validate(samples)
+    if history is not None:
+        everything = pd.concat([everything[everything["job_id"] == job_id], schema.validate(history)])
+    everything = schema.validate(everything).drop_duplicates(["job_id", "sampled_at"]).reset_index(drop=True)
     mine = everything["job_id"] == job_id
     if not mine.any():
         raise SchemaError(f"no samples of the job {job_id!r}; the frame has {everything['job_id'].nunique():,} jobs")

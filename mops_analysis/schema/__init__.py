@@ -27,6 +27,7 @@ from mops_analysis.schema.samples import (
     changes,
     in_order,
     is_ordered,
+    require,
     to_frame,
     validate,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "decode_reply",
     "in_order",
     "is_ordered",
+    "require",
     "status_word",
     "to_frame",
     "validate",

@@ -144,6 +144,16 @@ def validate(samples: pd.DataFrame) -> pd.DataFrame:
     return in_order(checked)
 
 
+def require(frame: object, columns: Iterable[str], expected: str) -> None:
+    """Refuse what is no frame with these columns; `expected` says in words what it should be."""
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise SchemaError(f"{expected}, got {type(frame).__name__}")
+    if missing := [name for name in columns if name not in frame]:
+        raise SchemaError(f"{expected}; column {missing[0]!r} is missing")
+
+
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame that has `job_id` and `sampled_at` sorted by both; the very same object where it already is."""
     import numpy as np
