@@ -191,7 +191,7 @@ def summary(rows: pd.DataFrame, rule: bool, now_ns: int | None = None) -> dict[s
         "started_before": NAT if started is None else times[started],
         "ended_after": times[ended - 1] if ended else NAT,
         "ended_before": NAT if ended is None else times[ended],
-        "elapsed_s": math.nan if started is None else (until - job.t[started]) / 1e9,
+        "elapsed_s": math.nan if started is None or ended == 0 else (until - job.t[started]) / 1e9,
         "samples": job.n,
         "total_items": total,
         "finished_items": job.served[last],

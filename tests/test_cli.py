@@ -1,5 +1,6 @@
 """`mops` in processes of its own, against the simulator."""
 
+import io
 import json
 import os
 import re
@@ -9,6 +10,8 @@ import sys
 import time
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 import mops_analysis as mops
 from mops_analysis.cli import TABLES, main, output, table
@@ -204,6 +207,25 @@ def test_jobs_lists_a_line_each(here, example, capsys):
     assert len(lines) == 1 + mops.load_example()["job_id"].nunique()
     assert re.search(r"completed .* 100%", shown.out)
     assert "80 % interval held" in shown.err
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 116, 134, None])
+def test_the_table_of_jobs_fits_its_terminal(width):
+    """At every width each job has its name, its share and its forecast whole, and what went wrong beside it."""
+    samples = mops.load_example()
+    samples = samples[(samples["sampled_at"] < "2026-11-18T14:30:00Z") & (samples["job_id"].str.len() < 16)]
+    notes = {"failure-burst-1": "rate_limited", "no-such-job": "not found"}
+    shown = table.job_table(mops.summary(samples.drop(columns="label")), notes=notes, width=width, tz="Europe/Berlin")
+    screen = Console(file=io.StringIO(), width=width or 240)
+    screen.print(shown)
+    lines = {line.split()[0]: line.rstrip() for line in screen.file.getvalue().splitlines()}
+    assert set(lines) == {"job", "no-such-job", *samples["job_id"]}
+    assert all(cell_len(line) <= screen.width for line in lines.values())
+    assert re.search(r" 46% .*15:37–15:58\b", lines["clean-import-3"])
+    assert lines["no-such-job"].endswith("not found")
+    assert lines["failure-burst-1"].endswith("rate_limited")
+    assert ("━" in lines["clean-import-3"]) == (width == 134)
+    assert "+01:00" in lines["job"]
 
 
 @pytest.mark.parametrize(

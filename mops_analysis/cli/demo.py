@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         samples["label"] = samples["job_id"].map(simulator.labels).astype("string")
     _write(samples, folder, arguments.tz)
     screen = console(stderr=True)
-    screen.print(job_table(mops.summary(samples), width=screen.width, tz=arguments.tz))
+    width = screen.width if screen.is_terminal else None
+    screen.print(job_table(mops.summary(samples), width=width, tz=arguments.tz))
     files = sorted(entry.name for entry in folder.iterdir())
     print(
         f"{len(samples):,} samples in {time.monotonic() - started:.0f} s; wrote {', '.join(files)} to", file=sys.stderr

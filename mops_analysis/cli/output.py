@@ -105,7 +105,8 @@ def _jobs(arguments: argparse.Namespace) -> None:
     samples = read_chosen(arguments.store, arguments.job_ids)
     rows = mops.summary(samples)
     screen = console()
-    screen.print(job_table(rows, most_rows=len(rows), width=screen.width, tz=arguments.tz))
+    width = screen.width if screen.is_terminal else None
+    screen.print(job_table(rows, most_rows=len(rows), width=width, tz=arguments.tz))
     if not rows["eta"].isna().all():  # a forecast is not shown without its record
         print(f"forecasts: {_record(samples)}", file=sys.stderr)
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from mops_analysis.store import SampleStore
 
 
+# What fits into so many characters: progress bars beside all columns; all columns; failures and rates.
+_BARS, _ALL, _RATES = 134, 116, 72
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console; a file or a pipe has no edge to fold at."""
     stream = sys.stderr if stderr else sys.stdout
@@ -79,51 +83,63 @@ def job_table(
     *,
     notes: dict[str, str] | None = None,
     most_rows: int = 100,
-    width: int = 120,
+    width: int | None = None,
     tz: str | tzinfo | None = None,
 ) -> Table:
-    """Build the table of a summary: running jobs first, bars where there is room for them."""
-    zone = zone_of(tz)
+    """Build the table of a summary, running jobs first, with the columns that fit; None is a log: all, and no bars."""
+    zone, notes = zone_of(tz), dict(notes or {})
+    has_all = width is None or width >= _ALL
+    columns = ["status", "bar", "done", "items", "failed", "items/s", "ready", "note"]
+    left_out = set() if any(notes.values()) else {"note"}
+    if width is None or width < _BARS:
+        left_out.add("bar")
+    if not has_all:
+        left_out |= {"items", "note"}
+    if width is not None and width < _RATES:
+        left_out |= {"failed", "items/s"}
+    shown = [name for name in columns if name not in left_out]
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("job", min_width=12)  # the only one that gives way where the terminal is narrow
-    table.add_column("status", no_wrap=True)
-    has_bars = width >= 110
-    if has_bars:
-        table.add_column("", no_wrap=True)
-    for name in ("done", "items", "failed", "items/s"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    table.add_column(f"ready, {_zone_name(zone)}", no_wrap=True)
-    table.add_column("note", overflow="fold")
+    for name in shown:
+        header = {"bar": "", "ready": f"ready, {_zone_name(zone, is_short=not has_all)}"}.get(name, name)
+        if name in ("done", "items", "failed", "items/s"):
+            table.add_column(header, justify="right", no_wrap=True, min_width=len(name))
+        else:
+            table.add_column(header, no_wrap=True)
     ordered = rows.sort_values(["terminal", "job_id"], kind="stable")
     for row in ordered.head(most_rows).to_dict("records"):
-        name, status, *numbers = _cells(row, zone)
-        bar = [_bar(row["share_done"])] if has_bars else []
-        table.add_row(name, status, *bar, *numbers, (notes or {}).pop(row["job_id"], ""))
-    for job_id, note in list((notes or {}).items())[: max(0, most_rows - len(rows))]:
+        note = notes.pop(row["job_id"], "")
+        cells = {**_cells(row, zone, has_middle=has_all), "note": note}
+        if note and not has_all:  # what went wrong matters more than when it is ready
+            cells["ready"] = note
+        table.add_row(_name(row), *(cells[name] for name in shown))
+    for job_id, note in list(notes.items())[: max(0, most_rows - len(rows))]:
         if job_id not in set(rows["job_id"]):
-            table.add_row(job_id, "no sample yet", *[""] * (5 + has_bars), note)
+            cells = {"status": "no sample yet", "note" if "note" in shown else "ready": note}
+            table.add_row(job_id, *(cells.get(name, "") for name in shown))
     if len(ordered) > most_rows:
         table.caption = f"and {len(ordered) - most_rows} more jobs"
     return table
 
 
-def _cells(row: dict[Any, Any], zone: tzinfo) -> list[Any]:
+def _name(row: dict[Any, Any]) -> Text:
+    label = row.get("label", pd.NA)
+    text = row["job_id"][:40] if pd.isna(label) else f"{label[:40]} ({row['job_id'][:30]})"
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _cells(row: dict[Any, Any], zone: tzinfo, *, has_middle: bool) -> dict[str, Any]:
     status = row["status"]
     share = row["share_done"]
-    label = row.get("label", pd.NA)
-    return [
-        Text(
-            row["job_id"][:40] if pd.isna(label) else f"{label[:40]} ({row['job_id'][:30]})",
-            no_wrap=True,
-            overflow="ellipsis",
-        ),
-        Text(f"{status_mark(status)} {status[:24]}", style=status_colour(status, LIGHT)),
-        _number(share, "{:.0%}"),
-        f"{row['finished_items']:,.0f}",
-        f"{row['failed_items']:,.0f}",
-        _number(_rate(row), "{:,.1f}"),
-        _ready(row, zone),
-    ]
+    return {
+        "status": Text(f"{status_mark(status)} {status[:24]}", style=status_colour(status, LIGHT)),
+        "bar": _bar(share),
+        "done": _number(share, "{:.0%}"),
+        "items": f"{row['finished_items']:,.0f}",
+        "failed": f"{row['failed_items']:,.0f}",
+        "items/s": _number(_rate(row), "{:,.1f}"),
+        "ready": _ready(row, zone, has_middle=has_middle),
+    }
 
 
 def _bar(share: float) -> ProgressBar:
@@ -136,21 +152,24 @@ def _rate(row: dict[Any, Any]) -> float:
     return float(row["last_items_per_s"] if has_window else row["mean_items_per_s"])
 
 
-def _zone_name(zone: tzinfo) -> str:
+def _zone_name(zone: tzinfo, *, is_short: bool) -> str:
     now = datetime.now(zone)
     name, offset = getattr(zone, "key", now.tzname()), now.strftime("%z")
-    return "UTC" if name == "UTC" else f"{name} (UTC{offset[:3]}:{offset[3:]})"
+    if name == "UTC":
+        return "UTC"
+    offset = f"UTC{offset[:3]}:{offset[3:]}"
+    return offset if is_short else f"{name} ({offset})"
 
 
 def _number(value: float, form: str) -> str:
     return "–" if pd.isna(value) else form.format(value)
 
 
-def _ready(row: dict[Any, Any], zone: tzinfo) -> str:
+def _ready(row: dict[Any, Any], zone: tzinfo, *, has_middle: bool) -> str:
     if row["terminal"]:
         return f"took {duration_text(row['elapsed_s'])}" if pd.notna(row["elapsed_s"]) else ""
     if pd.isna(row["eta"]):
         return "estimating" if row["status"] == "in_progress" else ""
     form = "%H:%M" if row["remaining_s"] > 600 else "%H:%M:%S"
-    moments = [row[name].tz_convert(zone).strftime(form) for name in ("eta", "eta_low", "eta_high")]
-    return f"{moments[0]} ({moments[1]}–{moments[2]})"
+    middle, low, high = (row[name].tz_convert(zone).strftime(form) for name in ("eta", "eta_low", "eta_high"))
+    return f"{middle} ({low}–{high})" if has_middle else f"{low}–{high}"

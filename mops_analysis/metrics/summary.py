@@ -55,7 +55,8 @@ def summary(
           started (in progress, in review, ended, or with finished items); NaT where there is none, so that
           `started_after` is NaT for a job that ran when sampling began;
         - `ended_after`, `ended_before`: likewise, of the last samples in terminal statuses;
-        - `elapsed_s` from `started_before` to `ended_before`, or to `now` or the last sample [s];
+        - `elapsed_s` from `started_before` to `ended_before`, or to `now` or the last sample [s]; NaN for a job that
+          has not started, or was over at its first sample;
         - `samples`, their number; `total_items`, `finished_items`, `failed_items` at the last sample, by the service's
           counters [items]; `share_done`, finished / total within 0-1, at total 0 NaN, or 1 where the job completed;
         - `mean_items_per_s` over all the time of the rate clock, `last_items_per_s` over the last two minutes of it
@@ -203,7 +204,9 @@ def _elapsed(block: Arrays, started: Ints, ended: Ints, until: int | None) -> Fl
     time, last = block.time_ns, block.time_ns[block.last]
     running_until = last if until is None else np.maximum(last, until)
     end = np.where(ended < 0, running_until, time[ended])
-    return np.where(started < 0, np.nan, (end - time[started]) / NS)
+    # Of a job that was over when it was first seen, nobody knows how long it took.
+    is_unknown = (started < 0) | (ended == block.first)
+    return np.where(is_unknown, np.nan, (end - time[started]) / NS)
 
 
 def _share_done(finished: Ints, total: Ints, completed: Bools) -> Floats:
