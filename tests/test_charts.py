@@ -650,7 +650,7 @@ def test_alt_text_is_made_from_the_numbers():
     """Subject, span, zone, values, status, gaps."""
     ax = plot_progress(GAPPED, tz="Europe/Berlin")
     assert alt_text(ax) == (
-        "Progress, Wed 18 Nov 2026, 13:00 to 13:01 Europe/Berlin (UTC+01:00): job-1 70 % done (70 of 100 items "
+        "Progress, Wed 18 Nov 2026, 13:00:00 to 13:01:10 Europe/Berlin (UTC+01:00): job-1 70 % done (70 of 100 items "
         "processed), in_progress. No samples 13:00 to 13:01."
     )
 

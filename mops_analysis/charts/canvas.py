@@ -429,7 +429,7 @@ def spread(wanted: Floats, heights: Floats, room: float) -> Floats:
 def span_text(tracks: Sequence[Track], zone: dt.tzinfo) -> str:
     """Say from when to when, in the zone."""
     low, high = min(float(t.days[0]) for t in tracks), max(float(t.days[-1]) for t in tracks)
-    clocks = f"{clock.clock_text(low, zone)} to {clock.clock_text(high, zone)}"
+    clocks = clock.span_text(low, high, zone)
     return f"{clock.date_text(low, high, zone)}, {clocks} {clock.zone_text(zone, low, high)}"
 
 

@@ -110,6 +110,18 @@ def clock_text(days: float, zone: dt.tzinfo, *, seconds: bool = False) -> str:
     return (moment + dt.timedelta(seconds=30)).strftime("%H:%M")
 
 
+def span_text(low: float, high: float, zone: dt.tzinfo) -> str:
+    """Say from when to when, to the second where it is less than two minutes.
+
+    Examples
+    --------
+    >>> span_text(20775.5, 20775.6, dt.timezone.utc), span_text(20775.5, 20775.5003, dt.timezone.utc)
+    ('12:00 to 14:24', '12:00:00 to 12:00:25')
+    """
+    seconds = (high - low) * SECONDS_PER_DAY < 120
+    return f"{clock_text(low, zone, seconds=seconds)} to {clock_text(high, zone, seconds=seconds)}"
+
+
 def moment_text(days: float, zone: dt.tzinfo, low: float, high: float) -> str:
     """Say a moment [days] as the clock has it, with its date where `low` to `high` is more than one date.
 

@@ -199,7 +199,7 @@ def _names(samples: pd.DataFrame) -> dict[str, str]:
 
 
 def _span(ends: tuple[float, float], zone: dt.tzinfo) -> str:
-    return f"{clock.date_text(*ends, zone)}, {clock.clock_text(ends[0], zone)} to {clock.clock_text(ends[1], zone)}"
+    return f"{clock.date_text(*ends, zone)}, {clock.span_text(*ends, zone)}"
 
 
 def _numbers(jobs: pd.DataFrame) -> list[tuple[str, str]]:
