@@ -32,7 +32,7 @@ __all__ = [
 POLL_FAULTS = {
     "connection": "the connection failed or broke before the reply was whole",
     "timeout": "no whole reply within the deadline",
-    "tls": "the server's certificate was not accepted; nothing was sent",
+    "tls": "the server's certificate was not accepted, or it speaks no TLS there; nothing was sent",
     "redirect": "the server sent us elsewhere; we do not follow",
     "auth": "401: the credential is missing, wrong or expired",
     "forbidden": "403: signed in, but without the permission",

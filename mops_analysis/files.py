@@ -48,9 +48,7 @@ def read_samples(path: str | os.PathLike[str]) -> pd.DataFrame:
     >>> len(samples), samples["job_id"].nunique()
     (1613, 10)
     """
-    file = Path(path)
-    if not file.is_file():
-        raise StoreError(f"{file}: there is no such file")
+    file = existing(path)
     name = file.name.lower()
     if name.endswith((".db", ".sqlite", ".sqlite3")):
         with SampleStore(file) as store:
@@ -64,6 +62,16 @@ def read_samples(path: str | os.PathLike[str]) -> pd.DataFrame:
     except (ValueError, EOFError, OSError, zlib.error) as error:
         raise SchemaError(f"{file} cannot be read: {error}") from None
     return schema.validate(frame).reset_index(drop=True)
+
+
+def existing(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file that is there; StoreError where it is not."""
+    file = Path(path)
+    if file.is_dir():
+        raise StoreError(f"{file} is a folder; expected a file")
+    if not file.is_file():
+        raise StoreError(f"{file}: there is no such file")
+    return file
 
 
 def _read_csv(file: Path) -> pd.DataFrame:

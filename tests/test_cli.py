@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
@@ -103,6 +104,7 @@ def test_a_job_that_runs_on_is_timed_out(tmp_path, slow_simulator):
     assert done.returncode == 7, done.stderr
     assert json.loads(done.stdout)["outcome"] == "timed_out"
     assert json.loads(done.stdout)["total_items"] > 0
+    assert done.stderr.endswith("the samples are in samples.db; the same command goes on; next: mops report\n")
 
 
 def test_a_wrong_credential_is_told_apart(tmp_path, simulator):
@@ -110,6 +112,9 @@ def test_a_wrong_credential_is_told_apart(tmp_path, simulator):
     done = run("watch", "clean-import-1", cwd=tmp_path, url=simulator.url, MERCHANTOPS_TOKEN="wrong-canary")
     assert done.returncode == 3
     assert json.loads(done.stdout)["outcome"] == "auth"
+    assert "clean-import-1  auth: Not authenticated" in done.stderr
+    assert "clean-import-1: 401: the credential is missing, wrong or expired" in done.stderr
+    assert "samples.db" not in done.stderr
     assert "wrong-canary" not in done.stdout + done.stderr
 
 
@@ -122,6 +127,9 @@ def test_a_wrong_credential_is_told_apart(tmp_path, simulator):
         (("watch", ".."), 8, "job id"),
         (("watch", "a", "--store", "nowhere/samples.db"), 8, "folder exists"),
         (("jobs", "--store", "missing.db"), 8, "no such file"),
+        (("jobs", "--store", "."), 8, ". is a folder; expected a file"),
+        (("store", "check"), 8, "samples.db: there is no such file"),
+        (("store", "check", "."), 8, ". is a folder; expected a file"),
         (("chart", "progress", "--store", "missing.db", "--out", "a.png"), 8, "no such file"),
         (("chart", "pie", "--out", "a.png"), 2, "invalid choice"),
     ],
@@ -294,6 +302,31 @@ def test_a_folder_that_is_missing(here, example, arguments, capsys):
     assert shown.out == ""
 
 
+def test_a_store_that_is_taken_for_a_job(here, example, capsys):
+    """Whoever names the store where jobs are named is told how to name it."""
+    (here / "samples.db").touch()
+    assert main(["jobs", "samples.db", "--store", example]) == 8
+    assert "see: mops jobs --store samples.db" in capsys.readouterr().err
+
+
+def test_a_store_without_samples_has_no_table(store, capsys):
+    """A table of nothing would say nothing."""
+    assert main(["jobs", "--store", str(store.path)]) == 0
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", f"{store.path} has no samples yet\n")
+
+
+@pytest.mark.parametrize(("window", "every_s"), [("2min", 60), ("20s", 60), ("4s", 5)])
+def test_periods_of_a_short_run(window, every_s):
+    """Half a minute is cut into periods as short as the window, not into two minutes; hours keep their minutes."""
+    samples = mops.load_example()
+    begin = samples["sampled_at"].min()
+    quick = samples.assign(sampled_at=begin + (samples["sampled_at"] - begin) / 200)
+    width = np.diff(output.draw("throughput-by", quick, window=window, tz="UTC", theme="light").get_xlim())
+    assert round(float(width[0]) * 86_400) % every_s == 0
+    assert (float(width[0]) * 86_400 < 60) == (every_s < 60)
+
+
 def test_report_writes_one_file(here, example):
     """The report is one HTML file for the jobs that were asked for."""
     assert main(["report", "clean-import-1", "--store", example, "--out", "r.html"]) == 0
@@ -302,12 +335,14 @@ def test_report_writes_one_file(here, example):
 
 
 def test_doctor_asks_once_and_shows_no_secret(tmp_path, simulator):
-    """The doctor says what is set, never its value, and whether the service takes it."""
+    """The doctor says what is set, never its value, and whether the service refuses it."""
     done = run("doctor", cwd=tmp_path, url=simulator.url, MERCHANTOPS_TOKEN=CANARY)
     assert done.returncode == 0, done.stdout
-    assert "takes the credential" in done.stdout
+    assert "does not refuse the credential" in done.stdout
     assert CANARY not in done.stdout + done.stderr
     assert run("doctor", cwd=tmp_path, url=simulator.url).returncode == 3
+    lost = run("doctor", cwd=tmp_path, url=f"{simulator.url}/api", MERCHANTOPS_TOKEN=CANARY)
+    assert "it says 'Not Found'; if it says so of jobs that exist, look at the address" in lost.stdout
     away = run("doctor", cwd=tmp_path)
     assert away.returncode == 7
     assert "connection" in away.stdout
@@ -349,4 +384,7 @@ def test_demo_goes_the_whole_way(tmp_path):
     [store] = folder.glob("samples-*.db")
     assert mops.read_samples(store)["job_id"].nunique() == 6
     assert "completed" in done.stderr
+    assert "open report.html first" in done.stderr
+    assert "no rate yet" not in (folder / "report.html").read_text()
+    assert "no store was read" not in (folder / "report.html").read_text()
     assert done.stdout.strip() == str(folder)

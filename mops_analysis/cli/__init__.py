@@ -87,7 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="mops",
         description="Sample MerchantOps job status over time; chart throughput, ETA and failure rates.",
         epilog="Credentials come from the environment: MERCHANTOPS_TOKEN, else MERCHANTOPS_API_KEY; "
-        "MERCHANTOPS_ORGANIZATION_ID; MERCHANTOPS_SESSION. The service: MERCHANTOPS_API_URL.",
+        "MERCHANTOPS_ORGANIZATION_ID; MERCHANTOPS_SESSION. The service: MERCHANTOPS_API_URL. "
+        "Exit codes: 0 ended well, 2 usage, 3 sign in, 4 forbidden, 5 ended badly or refused, 6 quota, "
+        "7 timed out or trouble at the service, 8 local fault, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"mops {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -141,16 +143,15 @@ _positive.__name__ = "number above zero"  # argparse names the type in its messa
 def _add_watch(commands: _Commands[_Parser]) -> None:
     command = _add(commands, "watch", "watch", "sample jobs until every one has ended")
     command.add_argument("job_ids", nargs="+", metavar="JOB_ID", help="the jobs, as the service calls them")
-    command.add_argument("--interval", type=_positive, default=3.0, metavar="S", help="between two polls of a job (3)")
-    command.add_argument(
-        "--timeout", type=_positive, default=900.0, metavar="S", help="the longest time to watch (900)"
-    )
-    command.add_argument(
-        "--deadline", type=_positive, default=10.0, metavar="S", help="the longest one reply takes (10)"
-    )
-    command.add_argument(
-        "--read-timeout", type=_positive, default=10.0, metavar="S", help="the longest silence within a reply (10)"
-    )
+    for option, default, about in (
+        ("--interval", 3.0, "between two polls of a job"),
+        ("--timeout", 900.0, "the longest time to watch"),
+        ("--deadline", 10.0, "the longest one reply takes"),
+        ("--read-timeout", 10.0, "the longest silence within a reply"),
+    ):
+        command.add_argument(
+            option, type=_positive, default=default, metavar="S", help=f"{about}, seconds ({default:g})"
+        )
     command.add_argument("--store", default="samples.db", metavar="FILE", help="where samples are kept (%(default)s)")
     command.add_argument(
         "--fail-on-review",
@@ -167,7 +168,7 @@ def _add_jobs(commands: _Commands[_Parser]) -> None:
 
 def _add_chart(commands: _Commands[_Parser]) -> None:
     command = _add(commands, "chart", "output", "draw one chart")
-    command.add_argument("kind", choices=CHARTS, help="what to draw")
+    command.add_argument("kind", metavar="KIND", choices=CHARTS, help=f"what to draw: {', '.join(CHARTS)}")
     _add_source(command)
     command.add_argument("--out", required=True, metavar="FILE", help="a file ending in .png, .svg or .pdf")
     command.add_argument("--window", default="2min", help="width of the throughput and failure window (%(default)s)")
@@ -196,21 +197,25 @@ def _add_export(commands: _Commands[_Parser]) -> None:
     command.add_argument(
         "--out", required=True, metavar="FILE", help="a file ending in .csv, .csv.gz, .parquet, .xlsx or .md"
     )
-    command.add_argument("--what", choices=TABLES, default="samples", help="which table (%(default)s)")
+    command.add_argument(
+        "--what", metavar="TABLE", choices=TABLES, default="samples", help=f"{', '.join(TABLES)} (%(default)s)"
+    )
     command.add_argument("--window", default="2min", help="width of the throughput and failure window (%(default)s)")
 
 
 def _add_store(commands: _Commands[_Parser]) -> None:
-    command = _add(commands, "store", "store", "check a sample store, or copy it while it is written to")
+    command = _add(commands, "store", "store", "check, copy or compact a store, also while it is written to")
     acts = command.add_subparsers(metavar="ACT", required=True, dest="act")
-    check = acts.add_parser("check", help="look for damage, and count what is in it", description="Look for damage.")
-    check.add_argument("store", metavar="FILE", help="the store")
-    backup = acts.add_parser("backup", help="copy it, whole, also while a sampler runs", description="Copy a store.")
+    about = "Look for damage, and count what is in it."
+    check = acts.add_parser("check", help="look for damage, and count what is in it", description=about)
+    check.add_argument("store", nargs="?", default="samples.db", metavar="FILE", help="the store (%(default)s)")
+    about = "Copy a store, whole, also while a sampler writes to it."
+    backup = acts.add_parser("backup", help="copy it, whole, also while a sampler runs", description=about)
     backup.add_argument("store", metavar="FILE", help="the store")
     backup.add_argument("to", metavar="TO", help="the copy; must not exist yet")
     about = "Move the samples so far into Parquet files beside the store: a fifth of the bytes, read far faster."
     compact = acts.add_parser("compact", help="move its samples into sorted Parquet files beside it", description=about)
-    compact.add_argument("store", metavar="FILE", help="the store")
+    compact.add_argument("store", nargs="?", default="samples.db", metavar="FILE", help="the store (%(default)s)")
 
 
 def _add_simulate(commands: _Commands[_Parser]) -> None:

@@ -8,6 +8,7 @@ import platform
 import sqlite3
 import time
 from importlib import metadata
+from urllib.parse import urlsplit
 
 from mops_analysis.cli import OK, exit_code_of
 from mops_analysis.client import JobStatusClient
@@ -16,9 +17,12 @@ from mops_analysis.errors import POLL_FAULTS, PollError
 _NEEDED = ("numpy", "pandas", "requests", "urllib3", "matplotlib", "statsmodels", "rich", "jinja2", "psutil")
 _EXTRAS = {
     "notebook": ("jupyterlab", "ipywidgets"),
+    "picker": ("anywidget",),
+    "voila": ("voila",),
     "simulator": ("fastapi", "uvicorn"),
     "parquet": ("pyarrow",),
     "excel": ("openpyxl",),
+    "cluster": ("distributed",),
 }
 
 # No job has this name: "not found" says that the service answered and took the credential.
@@ -49,7 +53,14 @@ def _ask(client: JobStatusClient) -> tuple[str, int]:
     except PollError as error:
         took = f"after {time.monotonic() - started:.2f} s"
         if error.kind == "not_found":
-            return f"answers {took}, and takes the credential", OK
+            has_credential = any(client.describe()[name] != "not set" for name in ("token", "session"))
+            taken = (
+                ", and does not refuse the credential"
+                if has_credential
+                else "; no credential was sent, and none asked for"
+            )
+            hint = "; if it says so of jobs that exist, look at the address" if urlsplit(client.base_url).path else ""
+            return f"answers {took}{taken}: of a job that cannot be there it says {error.detail!r}{hint}", OK
         return f"{error.kind} {took}: {POLL_FAULTS[error.kind]}; {error.detail}", exit_code_of(error.kind)
     return f"answers after {time.monotonic() - started:.2f} s", OK
 

@@ -12,7 +12,9 @@ import pandas as pd
 
 import mops_analysis as mops
 from mops_analysis.cli import OK
-from mops_analysis.errors import SchemaError, StoreError
+from mops_analysis.errors import SchemaError
+from mops_analysis.files import existing
+from mops_analysis.metrics.arrays import seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +39,8 @@ def check_known(source: str, rows: pd.DataFrame, job_ids: list[str]) -> None:
     """Raise SchemaError for a job that the samples, or polls, do not have."""
     missing = sorted(set(job_ids) - set(rows["job_id"]))
     if missing:
-        raise SchemaError(f"{source} knows nothing of {', '.join(map(repr, missing))}; see: mops jobs --store {source}")
+        hint = f"mops jobs --store {next((name for name in missing if Path(name).is_file()), source)}"
+        raise SchemaError(f"{source} knows nothing of {', '.join(map(repr, missing))}; see: {hint}")
 
 
 def save(picture: Axes | Figure, path: Path, *, about: str | None = None) -> Path:
@@ -62,8 +65,8 @@ def draw(
         "comparison": lambda: mops.plot_comparison(samples, _the_job(samples, job_ids), theme=theme),
         "failures-by-job": lambda: mops.plot_failures_by_job(mops.summary(chosen), theme=theme),
         "timeline": lambda: mops.plot_timeline(mops.summary(chosen), tz=tz, theme=theme),
-        "heatmap": lambda: mops.plot_heatmap(_by_period(chosen, "job", tz), tz=tz, theme=theme),
-        "throughput-by": lambda: mops.plot_throughput_by(_by_period(chosen, None, tz), tz=tz, theme=theme),
+        "heatmap": lambda: mops.plot_heatmap(_by_period(chosen, "job", window, tz), tz=tz, theme=theme),
+        "throughput-by": lambda: mops.plot_throughput_by(_by_period(chosen, None, window, tz), tz=tz, theme=theme),
         "tear-sheet": lambda: mops.tear_sheet(samples, _the_job(samples, job_ids), window=window, tz=tz, theme=theme),
     }
     return charts[kind]()
@@ -78,10 +81,12 @@ def _the_job(samples: pd.DataFrame, job_ids: Sequence[str]) -> str:
     return str(job_ids[0] if job_ids else samples["job_id"].iloc[samples["sampled_at"].argmax()])
 
 
-def _by_period(samples: pd.DataFrame, by: str | None, tz: str | None) -> pd.DataFrame:
-    """Throughput by periods that are long enough to be few."""
+def _by_period(samples: pd.DataFrame, by: str | None, window: str, tz: str | None) -> pd.DataFrame:
+    """Throughput by periods that are long enough to be few; below a minute none shorter than the window."""
     span = samples["sampled_at"].max() - samples["sampled_at"].min()
-    every = next((each for each in ("1min", "10min", "1h") if not span > 120 * pd.Timedelta(each)), "1D")
+    least_s = min(seconds(window, "window"), 60.0)
+    periods = (1, 5, 15, 60, 600, 3600)
+    every = next((each for each in periods if each >= least_s and not span.total_seconds() > 120 * each), "1D")
     return mops.throughput_by(samples, every=every, by=by, tz=tz or "UTC")
 
 
@@ -103,6 +108,9 @@ def _jobs(arguments: argparse.Namespace) -> None:
     from mops_analysis.cli.table import console, job_table
 
     samples = read_chosen(arguments.store, arguments.job_ids)
+    if samples.empty:
+        print(f"{arguments.store} has no samples yet", file=sys.stderr)
+        return
     rows = mops.summary(samples)
     screen = console()
     width = screen.width if screen.is_terminal else None
@@ -155,9 +163,7 @@ def _polls(source: str, job_ids: list[str]) -> pd.DataFrame | None:
 
 
 def _read_polls(source: str, job_ids: list[str]) -> pd.DataFrame:
-    if not Path(source).is_file():  # a store that is opened is made
-        raise StoreError(f"{source}: there is no such file")
-    with mops.SampleStore(source) as store:
+    with mops.SampleStore(existing(source)) as store:  # one that is not there would be made
         return store.read_polls(job_ids or None)
 
 

@@ -6,16 +6,14 @@ import argparse
 from pathlib import Path
 
 from mops_analysis.cli import OK
-from mops_analysis.errors import StoreError
+from mops_analysis.files import existing
 from mops_analysis.store import SampleStore
 from mops_analysis.store.segments import folder_of
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, copy or compact, and print what there is."""
-    path = Path(arguments.store)
-    if not path.is_file():
-        raise StoreError(f"{path}: there is no such file")
+    path = existing(arguments.store)
     with SampleStore(path) as store:
         if arguments.act == "backup":
             print(store.backup(arguments.to))
@@ -35,7 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _size(path: Path) -> str:
     files = [path, *folder_of(path).rglob("*.parquet")]
-    return f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
+    size = sum(file.stat().st_size for file in files)
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB"
 
 
 def _text(time: object) -> str:

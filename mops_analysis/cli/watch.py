@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from mops_analysis.cli import BAD_END, INTERRUPTED, OK, exit_code_of
 from mops_analysis.client import JobStatusClient
+from mops_analysis.errors import PERMANENT_FAULTS, POLL_FAULTS
 from mops_analysis.sampler import Outcome, Sampler
 from mops_analysis.schema import GOOD_STATUSES, status_word
 from mops_analysis.store import SampleStore
@@ -51,8 +52,21 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.flush()
         if sampler.error is not None:
             raise sampler.error
+    _say_what_next(outcomes, arguments.store)
     codes = [_exit_code(outcome, fail_on_review=arguments.fail_on_review) for outcome in outcomes]
     return min(codes, key=_MOST_URGENT.index, default=INTERRUPTED)
+
+
+def _say_what_next(outcomes: list[Outcome], store: str) -> None:
+    for kind in sorted({each.outcome for each in outcomes} & PERMANENT_FAULTS):
+        job_ids = [each.job_id for each in outcomes if each.outcome == kind]
+        others = f" and {len(job_ids) - 3:,} more" if len(job_ids) > 3 else ""
+        named = ", ".join(_shown(job_id) for job_id in job_ids[:3]) + others
+        print(f"mops: {named}: {POLL_FAULTS[kind]}; what is configured says: mops doctor", file=sys.stderr)
+    option = "" if store == "samples.db" else f" --store {store}"
+    if any(each.status is not None for each in outcomes):
+        on = "the same command goes on; " if any(each.outcome in ("stopped", "timed_out") for each in outcomes) else ""
+        print(f"the samples are in {store}; {on}next: mops report{option}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -131,7 +145,10 @@ class _Lines:
 def _state(outcome: Outcome) -> str:
     word = "" if outcome.status is None else _shown(status_word(outcome.status.status))
     if outcome.outcome not in ("running", "ended"):
-        word = f"{outcome.outcome.replace('_', ' ')}, last status {word}" if word else outcome.outcome
+        end = outcome.outcome.replace("_", " ")
+        word = f"{end}, last status {word}" if word else end
+    if outcome.fault == outcome.outcome:
+        return f"{word}: {outcome.detail}"
     fault = "" if outcome.fault is None else f"{outcome.fault}: {outcome.detail}"
     return ", ".join(part for part in (word, fault) if part) or "waiting for the first reply"
 
