@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from mops_analysis.client import JobStatusClient
 from mops_analysis.errors import ConfigurationError
 from mops_analysis.schema import TERMINAL_STATUSES, JobStatus
 from mops_analysis.simulator import STORIES, Simulator
@@ -80,6 +81,18 @@ def test_terminal_status_never_changes(name: str) -> None:
     """Once terminal, always the same reply."""
     ended = [status for status in life(name) if status.is_terminal]
     assert len(set(ended)) <= 1
+
+
+def test_a_job_that_begins_when_asked() -> None:
+    """Each job begins with its first request, however long the service has run; else all begin with the service."""
+    for begins, is_new in ((True, True), (False, False)):
+        with Simulator(speed=10_000, begin_when_asked=begins) as simulator:
+            time.sleep(0.4)
+            with JobStatusClient(base_url=simulator.url) as client:
+                assert (client.fetch_status("clean-import-1").status == "pending") == is_new
+                time.sleep(0.4)
+                assert client.fetch_status("clean-import-1").status == "completed"
+                assert (client.fetch_status("clean-import-2").status == "pending") == is_new
 
 
 def test_every_story_states_how_its_counts_end() -> None:

@@ -10,7 +10,7 @@ import threading
 from mops_analysis.cli import OK
 from mops_analysis.credentials import Credentials
 from mops_analysis.errors import ConfigurationError
-from mops_analysis.simulator import Simulator
+from mops_analysis.simulator import STORIES, Simulator
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,15 +24,25 @@ def run(arguments: argparse.Namespace) -> int:
             )
         token = secret.reveal()
     simulator = Simulator(
-        seed=arguments.seed, speed=arguments.speed, token=token, any_job=arguments.any_job, port=arguments.port
+        seed=arguments.seed,
+        speed=arguments.speed,
+        token=token,
+        any_job=arguments.any_job,
+        port=arguments.port,
+        begin_when_asked=True,
     )
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with simulator:
         print(simulator.url, flush=True)
         print(f"jobs: {' '.join(simulator.job_ids)}", file=sys.stderr)
-        print(f"try:  MERCHANTOPS_API_URL={simulator.url} mops watch {simulator.job_ids[0]}", file=sys.stderr)
-        print("stop with Ctrl-C", file=sys.stderr)
+        lasts_s = STORIES["clean-import"].duration_s() / arguments.speed
+        print(
+            "a job begins when it is first asked for; a clean import then takes "
+            f"{lasts_s:.3g} s\ntry, in another terminal:  MERCHANTOPS_API_URL={simulator.url} "
+            f"mops watch {' '.join(simulator.job_ids[:2])} --interval 0.5\nstop with Ctrl-C",
+            file=sys.stderr,
+        )
         try:
             while not stop.wait(1.0):
                 pass

@@ -56,8 +56,9 @@ def create_app(
     token: str | None = None,
     any_job: bool = False,
     latency_s: float = 0.0,
+    begin_when_asked: bool = False,
 ) -> FastAPI:
-    """Build the service; its jobs are created now.
+    """Build the service; its jobs are created now, or each when it is first asked for.
 
     Parameters
     ----------
@@ -72,6 +73,8 @@ def create_app(
         is 404.
     latency_s
         How long each reply is held back [s].
+    begin_when_asked
+        Whether a job begins when it is first asked for, for people who start a watch by hand. Otherwise all begin now.
 
     Returns
     -------
@@ -84,6 +87,7 @@ def create_app(
     """
     app = FastAPI(openapi_url=None)
     created = time.monotonic()
+    begun: dict[str, float] = {}
 
     async def authorize(authorization: Annotated[str | None, Header()] = None) -> None:
         expected = f"Bearer {token}".encode()
@@ -97,7 +101,9 @@ def create_app(
             raise HTTPException(404, "Job not found")
         story, number = found
         await asyncio.sleep(latency_s)
-        status = story.status_at((time.monotonic() - created) * speed, number=number, seed=seed)
+        now = time.monotonic()
+        age_s = now - (begun.setdefault(job_id, now) if begin_when_asked else created)
+        status = story.status_at(age_s * speed, number=number, seed=seed)
         return JSONResponse(asdict(status) | {"job_id": job_id})
 
     return app
@@ -120,7 +126,7 @@ class Simulator:
 
     Parameters
     ----------
-    seed, speed, token, any_job, latency_s
+    seed, speed, token, any_job, latency_s, begin_when_asked
         As in `create_app`.
     port
         0 picks a free one.
@@ -158,6 +164,7 @@ class Simulator:
         any_job: bool = False,
         port: int = 0,
         latency_s: float = 0.0,
+        begin_when_asked: bool = False,
         stories: str | Iterable[str] | None = None,
     ) -> None:
         if isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 <= speed < math.inf:
@@ -176,6 +183,7 @@ class Simulator:
             self.labels[job_id] = f"{STORIES[name].title} · {_MERCHANTS[index % len(_MERCHANTS)]}"
         self._seed, self._speed, self._token = seed, speed, token
         self._any_job, self._latency_s, self._port = any_job, latency_s, port
+        self._begin_when_asked = begin_when_asked
         self._running: tuple[uvicorn.Server, threading.Thread, int] | None = None
 
     @property
@@ -201,7 +209,12 @@ class Simulator:
         if self._running is not None:
             return self
         app = create_app(
-            seed=self._seed, speed=self._speed, token=self._token, any_job=self._any_job, latency_s=self._latency_s
+            seed=self._seed,
+            speed=self._speed,
+            token=self._token,
+            any_job=self._any_job,
+            latency_s=self._latency_s,
+            begin_when_asked=self._begin_when_asked,
         )
         try:
             listener = socket.create_server(("127.0.0.1", self._port))
