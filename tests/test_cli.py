@@ -327,6 +327,22 @@ def test_periods_of_a_short_run(window, every_s):
     assert (float(width[0]) * 86_400 < 60) == (every_s < 60)
 
 
+def test_a_store_that_is_deleted_under_a_watch(tmp_path, slow_simulator):
+    """What cannot be kept is not sampled on: the watch ends with 8, and says that the file is gone."""
+    environment = os.environ | {"MERCHANTOPS_API_URL": slow_simulator.url}
+    arguments = [sys.executable, "-m", "mops_analysis", "watch", "clean-import-1", "--interval", "0.2"]
+    with subprocess.Popen(
+        arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert "clean-import-1" in process.stderr.readline()
+        for path in tmp_path.glob("samples.db*"):
+            path.unlink()
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 8
+    assert "samples.db was deleted, moved or replaced while it was open" in err
+    assert "Traceback" not in err
+
+
 def test_report_writes_one_file(here, example):
     """The report is one HTML file for the jobs that were asked for."""
     assert main(["report", "clean-import-1", "--store", example, "--out", "r.html"]) == 0

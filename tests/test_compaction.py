@@ -406,6 +406,6 @@ def test_the_command_says_what_it_moved(filled, tmp_path, capsys):
     (tmp_path / "link.db").symlink_to(filled.path)
     assert main(["store", "compact", str(tmp_path / "link.db")]) == 0
     said = capsys.readouterr().out
-    assert re.fullmatch(rf".*: \d+ samples moved to {filled.path}\.segments; 0\.\d MB in all\n", said)
+    assert re.fullmatch(rf".*: \d+ samples moved to {filled.path}\.segments; \d+ kB in all\n", said)
     assert main(["store", "check", str(filled.path)]) == 0
     assert f"sound; 200 polls, {samples} samples, 4 jobs" in capsys.readouterr().out

@@ -726,6 +726,22 @@ def test_a_check_finds_what_opening_does_not(tmp_path):
         store.check()
 
 
+def test_polls_for_a_file_that_is_gone_are_refused(tmp_path):
+    """A deleted, moved or replaced file acknowledges nothing; put back, the same store goes on."""
+    path, aside = tmp_path / "samples.db", tmp_path / "aside.db"
+    with SampleStore(path) as store:
+        store.append(fault("job-1", 0))
+        path.rename(aside)
+        with pytest.raises(mops.StoreError, match="deleted, moved or replaced"):
+            store.append(fault("job-1", 1))
+        path.write_bytes(aside.read_bytes())
+        with pytest.raises(mops.StoreError, match="deleted, moved or replaced"):
+            store.append(fault("job-1", 1))
+        aside.replace(path)
+        store.append(fault("job-1", 2))
+        assert len(store.read_polls()) == 2
+
+
 # ---------------------------------------------------------------- earlier releases
 
 FIXTURES = sorted((Path(__file__).parent / "data").glob("store-version-*.db"))

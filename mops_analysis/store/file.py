@@ -125,6 +125,7 @@ class StoreFile:
         self.path = Path(path).resolve()
         self.writing = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._opened: os.stat_result | None = None
         self._is_closing = False
         is_current = False
         if self.path.exists() and self.path.stat().st_size > 0:
@@ -258,6 +259,7 @@ class StoreFile:
                 self._execute(self._connection, "BEGIN IMMEDIATE", wait_s)
                 try:
                     yield self._connection
+                    self._refuse_if_gone()
                     self._connection.execute("COMMIT")
                 except BaseException:
                     if self._connection.in_transaction:
@@ -265,6 +267,13 @@ class StoreFile:
                     raise
         finally:
             self.writing.release()
+
+    def _refuse_if_gone(self) -> None:
+        # What is written to a deleted file goes with the last process that has it open.
+        with contextlib.suppress(FileNotFoundError):
+            if self._opened is None or os.path.samestat(self._opened, self.path.stat()):
+                return
+        raise StoreError(f"{self.path} was deleted, moved or replaced while it was open; put it back, or open it anew")
 
     def _execute(self, connection: sqlite3.Connection, statement: str, wait_s: float) -> None:
         for last in reversed(range(max(1, round(wait_s / _ONE_WAIT_S)))):
@@ -289,6 +298,7 @@ class StoreFile:
                 connection.execute(statement)
             connection.execute("COMMIT")
             self._execute(connection, "PRAGMA journal_mode=WAL", wait_s)
+            self._opened = self.path.stat()
         except BaseException:
             connection.close()
             raise
