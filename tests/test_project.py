@@ -191,6 +191,34 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), {})
 
 
+def test_panels_without_their_extra_name_it():
+    """Who has not installed the notebook extra is told how, not which module is missing."""
+    code = "import sys; sys.modules['ipywidgets'] = None; import mops_analysis as mops; mops.dashboard"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert 'pip install "mops_analysis[notebook]"' in done.stderr.splitlines()[-1]
+
+
+MINE = """time,job,state,percent,done,total,errors,merchant
+2026-10-25 01:59:00,imp-7,RUNNING,0,0,600,0,Acme
+2026-10-25 02:10:00,imp-7,RUNNING,10,60,600,0,Acme
+2026-10-25 03:02:00,imp-7,RUNNING,20,118,600,2,Acme
+2026-10-25 03:03:00,imp-7,DONE,98.3,590,600,10,Acme
+"""
+
+
+def test_the_recipe_for_samples_from_elsewhere_runs(tmp_path, monkeypatch, capsys):
+    """A file with names, words and wall clock of its own is measured as the page says."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text(MINE)
+    [block] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "numbers.md").read_text(), flags=re.DOTALL)
+    found = {}
+    exec(compile(block, "numbers.md", "exec"), found)
+    row = found["mops"].summary(found["samples"]).iloc[0]
+    assert (row["job_id"], row["status"], row["label"], row["samples"]) == ("imp-7", "completed", "Acme", 3)
+    assert str(row["ended_before"]) == "2026-10-25 02:03:00+00:00"
+    assert row["finished_items"] == 600
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
 def test_links_between_documents_lead_somewhere(path):
     """Every relative link and picture of a document is a file of the project."""

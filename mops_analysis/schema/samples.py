@@ -76,7 +76,7 @@ def aware_times(times: pd.Series[Any]) -> pd.Series[Any]:
 
 _NAIVE = (
     "column 'sampled_at': expected times with a zone, got naive or missing ones; "
-    "say which zone they are in: samples['sampled_at'].dt.tz_localize('UTC')"
+    "say which zone they are in: samples['sampled_at'].dt.tz_localize('Europe/Berlin'), or 'UTC'"
 )
 
 
@@ -89,7 +89,8 @@ def _require_columns(frame: pd.DataFrame) -> None:
         raise SchemaError(
             f"column {missing[0]!r} is missing (of the samples frame: {', '.join(SAMPLE_DTYPES)}); "
             f"the frame has {', '.join(map(str, frame.columns)) or 'no columns'}. "
-            "Read samples with read_samples(), or build them with schema.to_frame()"
+            "Read samples with read_samples(), build them with schema.to_frame(), or rename your columns: "
+            "samples.rename(columns={'yours': 'job_id'})"
         )
 
 
@@ -230,7 +231,8 @@ def _as_times(column: pd.Series[Any]) -> pd.Series[Any]:
     if not pd.api.types.is_datetime64_any_dtype(column.dtype):
         raise SchemaError(
             f"column 'sampled_at': expected times with a zone, got {column.dtype}; "
-            "make times of it: pandas.to_datetime(samples['sampled_at'], utc=True)"
+            "make times of it: pandas.to_datetime(samples['sampled_at'], utc=True) where it says the zone, "
+            "else pandas.to_datetime(samples['sampled_at']).dt.tz_localize('Europe/Berlin')"
         )
     times = pd.DatetimeIndex(column)  # also of times that Arrow holds
     if times.tz is None:
