@@ -640,10 +640,11 @@ def test_an_interrupted_run(store: SampleStore) -> None:
 
 
 def test_waiting_for_the_end(view: LiveView, store: SampleStore) -> None:
-    """`wait` returns whether all jobs have ended."""
+    """`wait` returns whether all jobs have ended; then all is drawn, the record of the job that ended last too."""
     assert not view.wait(0.05)
-    store.append_samples(samples_of("job-1", range(6, 11), status="failed"))
+    store.append_samples(samples_of("job-1", range(6, 11), status="completed"))
     assert view.wait(10)
+    assert "over your last 2 jobs" in view._charts[0].value
     until(lambda: "all jobs have ended" in view._bar.status)
 
 

@@ -358,9 +358,10 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._judged = not self._behind and self._follower.judge()
         summary = self._follower.summary
         ended = not summary.empty and bool(summary["status"].isin(schema.TERMINAL_STATUSES).all())
-        if (ended and not self._ended.is_set()) or time.monotonic() > self._copied + _COPY_EVERY_S:
+        settled = ended and not (self._behind or self._judged)  # all drawn, the record of the last jobs too
+        if (settled and not self._ended.is_set()) or time.monotonic() > self._copied + _COPY_EVERY_S:
             self._leave_copy()
-        (self._ended.set if ended else self._ended.clear)()
+        (self._ended.set if settled else self._ended.clear)()
         self._say("paused" if self._paused else "all jobs have ended" if ended else "live")
         return ended and not self._behind and not self.sampling.running
 
