@@ -218,7 +218,8 @@ def plot_heatmap(
     canvas.write_title(ax, question, said + method, colours)
     slow = np.count_nonzero(ratio <= -1, axis=1)
     worst = int(slow.argmax())
-    text = f"{names[worst]} ran at half its usual rate or less in {slow[worst]} periods of {period}"
+    periods = "1 period" if slow[worst] == 1 else f"{slow[worst]} periods"
+    text = f"{names[worst]} ran at half its usual rate or less in {periods} of {period}"
     ax.set_label(f"Heat map of {len(jobs):,} jobs: {text if slow[worst] else 'no job fell to half its usual rate'}.")
     return ax
 
