@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["load_example", "read_samples"]
+
+# The apostrophe that `export` puts in front of what a spreadsheet would take for a formula.
+_QUOTED = re.compile(r"^'(?='*[=+\-@\t\r\n])")
 
 
 def read_samples(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -81,7 +85,8 @@ def _read_csv(file: Path) -> pd.DataFrame:
     # "NA" may be a job; what may be missing leaves its place empty.
     empty = {name: [""] for name in ("label", "progress_percentage", "latency_s")}
     frame = pd.read_csv(file, dtype=text, keep_default_na=False, na_values=empty)
-    return _with_times(frame)
+    plain = {name: frame[name].str.replace(_QUOTED, "", regex=True) for name in text if name in frame}
+    return _with_times(frame.assign(**plain))
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:

@@ -355,6 +355,16 @@ def test_files_are_as_good_as_a_store(tmp_path, make_samples, name):
     assert_frame_equal(mops.read_samples(tmp_path / name).astype(labelled), samples.astype(labelled))
 
 
+@pytest.mark.parametrize("job_id", ["=1+1", "-7", "@job", "'=job", "'job", "job'"])
+def test_ids_that_look_like_formulas_come_back(tmp_path, make_samples, job_id):
+    """The apostrophe that keeps a spreadsheet from computing them is not a part of the id."""
+    samples = make_samples([0, 1, 2], job_id=job_id, label=job_id)
+    content = mops.export(samples, tmp_path / "samples.csv").read_text()
+    assert content.splitlines()[1].startswith(f"{job_id}," if job_id in ("'job", "job'") else f"'{job_id},")
+    read = mops.read_samples(tmp_path / "samples.csv")
+    assert read["job_id"].unique().tolist() == read["label"].unique().tolist() == [job_id]
+
+
 def test_a_store_is_read_like_a_file(store, make_samples):
     """read_samples takes a store's path."""
     store.append_samples(make_samples([0, 1]))

@@ -20,8 +20,9 @@ from mops_analysis.errors import ConfigurationError, SchemaError
 #: Rows of a worksheet below its header.
 EXCEL_ROWS = 1_048_575
 
-# Text that begins like this is a formula to a spreadsheet (OWASP, "CSV Injection").
-_FORMULA = re.compile(r"^[=+\-@\t\r\n]")
+# Text that begins like this is a formula to a spreadsheet (OWASP, "CSV Injection"). With the apostrophes that it may
+# have itself, so that `read_samples` knows which one was put in front.
+_FORMULA = re.compile(r"^'*[=+\-@\t\r\n]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -38,7 +39,8 @@ def export(
     """Write tables or a chart to a file: samples, what a metric returned, what a `plot_*` function drew.
 
     Text that a spreadsheet would take for a formula, such as a job id that begins with "=", gets an apostrophe in
-    front in CSV and XLSX; Parquet keeps everything as it is, and is the smallest and fastest.
+    front in CSV and XLSX, which `read_samples` takes away; Parquet keeps everything as it is, and is the smallest and
+    fastest.
 
     Parameters
     ----------
