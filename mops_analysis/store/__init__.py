@@ -148,7 +148,7 @@ class SampleStore:
     def compact(self) -> int:
         """Move the samples so far out of the SQLite file into Parquet files in a folder beside it.
 
-        They take a fifth of the bytes there, lie sorted by job and time, and are read some fifteen times as fast;
+        They take a fifth of the bytes there, lie sorted by job and time, and are read many times as fast;
         every method goes on to see them. It pays from some hundred thousand samples on. Samplers and readers, also in
         other processes, are not held up. A kill at any moment loses nothing and doubles nothing; what it left is
         cleared away next time.
