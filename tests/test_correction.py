@@ -85,6 +85,16 @@ def test_inputs_of_a_job_with_a_past():
     assert x[37] == 3  # 40 items worked, none of them gained
 
 
+def test_one_error_counts_as_no_more_than_eight():
+    """After five items within 4 ms the sixth takes a day: one error of 17 among four, 8 as an input."""
+    running = counted(job([0, 1e-3, 2e-3, 3e-3, 4e-3, 1e5], range(6), total=20))
+    estimate = estimate_remaining(running)
+    x = features(running, estimate)
+    assert estimate.errors[0][-1] > 16 / 4
+    assert x[:4, -1] == pytest.approx([8 / 4, -8 / 4, 8 / 4, -8 / 4])
+    assert x[0, :-1].tolist() == estimate.errors[0][:-1].tolist()
+
+
 def test_a_steady_job_keeps_its_estimate():
     """Where no past forecast was ever wrong, there is nothing to correct."""
     seconds = np.arange(0, 300, 10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -174,7 +176,20 @@ def test_the_finish_on_display_moves_no_further_than_it_must():
         high=np.full(4, 0.6),
         says=says,
     )
-    assert _hold(outlook)[says].tolist() == pytest.approx([100, 91, 50])
+    seconds, shown = _hold(outlook)
+    assert seconds[says].tolist() == pytest.approx([100, 91, 50])
+    assert shown == 30 + 50
+
+
+def test_the_finish_on_display_goes_on_from_the_row_before():
+    """Foretold in two parts, the second starts from the finish that the first ended with."""
+    columns = {name: np.array([80.0, 76]) for name in ("remaining", "delta")} | {"t": np.array([0.0, 10])}
+    columns |= {name: np.full(2, 0.5) for name in ("share_done", "low", "high")}
+    whole = Outlook(row=np.arange(2), says=np.full(2, True), **columns)
+    first, second = (Outlook(*(values[part] for values in vars(whole).values())) for part in (slice(1), slice(1, 2)))
+    _, shown = _hold(first)
+    assert shown == 80
+    assert _hold(second, shown)[0].tolist() == _hold(whole)[0][1:].tolist() != _hold(second)[0].tolist()
 
 
 def test_a_total_that_has_changed_widens_the_interval():
@@ -293,3 +308,31 @@ def test_known_answers_are_a_frame():
     """What is none is refused by its type."""
     with pytest.raises(SchemaError, match="known: expected what eta.* for fewer samples, got int"):
         eta(job([0], [0]), known=5)
+
+
+def test_a_long_job_is_foretold_stretch_by_stretch(monkeypatch):
+    """Thousands of samples of one job, with labels, or answered in part: as in one piece, to the last bit."""
+    rng = np.random.default_rng(5)
+    samples = job(np.cumsum(rng.uniform(1, 5, 900)), np.cumsum(rng.poisson(2, 900)), total=2500)
+    known = eta(samples.head(500))
+    frames = {"alone": {}, "labelled": {"label": "import"}}
+    expected = {name: eta(samples.assign(**more)) for name, more in frames.items()}
+    monkeypatch.setattr("mops_analysis.metrics.arrays._BLOCK_ROWS", 100)
+    for name, more in frames.items():
+        pd.testing.assert_frame_equal(eta(samples.assign(**more)), expected[name], check_exact=True)
+    pd.testing.assert_frame_equal(eta(samples, known=known), expected["alone"], check_exact=True)
+
+
+def test_a_long_job_takes_few_columns(monkeypatch):
+    """Beside its result, a job takes eighteen numbers a sample at most: all else is made stretch by stretch."""
+    rows = 50_000
+    samples = job(np.arange(rows), np.arange(rows), total=rows)
+    eta(samples.head(100))  # what is loaded at the first call is no part of it
+    monkeypatch.setattr("mops_analysis.metrics.arrays._BLOCK_ROWS", 1000)
+    tracemalloc.start()
+    try:
+        eta(samples)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < (6 + 18) * 8 * rows

@@ -10,7 +10,7 @@ from test_eta import job
 
 from mops_analysis.metrics.arrays import Arrays
 from mops_analysis.metrics.pace import find_pace
-from mops_analysis.metrics.running import count_work, find_events
+from mops_analysis.metrics.running import count_work
 
 
 def window_starts(m: int) -> dict[str, int]:
@@ -76,7 +76,7 @@ def test_pace_is_its_definition(seed):
     work = np.cumsum(rng.poisson(pace) * rng.integers(1, 10))
     samples = job(seconds, work, total=int(work[-1]) + 50)
     arrays = Arrays.of(samples)
-    events = find_events(count_work(arrays, np.full(120, True)))
+    events = count_work(arrays, np.full(120, True)).events
     found = find_pace(events)
     tau, done = events.tau.tolist(), events.work.tolist()
     assert found.log_pace[1:] == pytest.approx([slow_pace(tau, done, m) for m in range(1, len(tau))], abs=1e-6)
@@ -87,7 +87,7 @@ def test_pace_is_its_definition(seed):
 def test_ticks_lie_between_their_polls():
     """Every fourth poll finds a move: it happened anywhere since the poll before, on average a bit before half-way."""
     seconds = np.arange(0, 90, 10)
-    events = find_events(count_work(Arrays.of(job(seconds, [0, 0, 0, 0, 8, 8, 8, 8, 16])), np.full(9, True)))
+    events = count_work(Arrays.of(job(seconds, [0, 0, 0, 0, 8, 8, 8, 8, 16])), np.full(9, True)).events
     assert events.number.tolist() == [0, 1, 2]
     assert events.newest.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2]
     assert events.tau.tolist() == [0, 40 - 10 * 0.75 / 2, 80 - 10 * 0.75 / 2]

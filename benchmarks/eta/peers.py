@@ -21,22 +21,23 @@ def rich(running: Running) -> np.ndarray:
         t = running.t[start:end]
         first[start:end] = start + np.searchsorted(t, t - WINDOW_S)
     # rich drops the oldest advance: it belongs to the time before the window.
-    return _at(running, running.t - running.t[first], running.u - running.u[first])
+    return _at(running, running.t - running.t[first], running.u - running.done(first))
 
 
 def predict_linear(running: Running) -> np.ndarray:
     """Least squares over the newest 20 polls, run on until the work is done."""
     slope = np.full(len(running.t), np.nan)
     level = slope.copy()
+    done = running.u
     for start, end in jobs(running):
         for i in range(start + 1, end):
             window = slice(max(start, i - LINE_POLLS + 1), i + 1)
-            t, u = running.t[window] - running.t[i], running.u[window].astype(float)
+            t, u = running.t[window] - running.t[i], done[window].astype(float)
             spread = ((t - t.mean()) ** 2).sum()
             slope[i] = ((t - t.mean()) * u).sum() / spread if spread > 0 else np.nan
-            level[i] = running.u[i] - (u.mean() - slope[i] * t.mean())
+            level[i] = done[i] - (u.mean() - slope[i] * t.mean())
     with np.errstate(divide="ignore", invalid="ignore"):
-        left = np.maximum((running.work_left + level) / slope, 0)
+        left = np.maximum((running.left(slice(None)) + level) / slope, 0)
     return np.where(np.isfinite(left) & (slope > 0), left, np.nan)
 
 
@@ -47,7 +48,7 @@ def jobs(running: Running) -> list[tuple[int, int]]:
 
 def _at(running: Running, took: np.ndarray, done: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(done > 0, running.work_left * took / done, np.nan)
+        return np.where(done > 0, running.left(slice(None)) * took / done, np.nan)
 
 
 def foretell(running: Running) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from mops_analysis.metrics.correction import features
 from mops_analysis.metrics.pace import estimate_remaining
-from mops_analysis.metrics.running import Running
+from mops_analysis.metrics.running import Running, find_events
 
 Rng = np.random.Generator
 Floats = np.ndarray
@@ -321,7 +321,8 @@ def running_of(polls: list[tuple[Floats, Floats, Floats, float]], poll_s: float 
     rise = np.where(is_head, 0, np.maximum(np.diff(work, prepend=0), 0))
     resize = np.where(is_head, 0, np.diff(size, prepend=0))
     u, growth, changes = (so_far(values, head) for values in (rise, resize, resize != 0))
-    running = Running(np.arange(len(head)), head, t, u, work, size, growth, changes > 0, np.full(len(head), True))
+    known, events = np.full(len(head), True), find_events(head, t, u)
+    running = Running(np.arange(len(head)), head, t, work, size, growth, changes > 0, known, events)
     return running, truth
 
 
@@ -356,7 +357,8 @@ def rows_of(rng: Rng, running: Running, truth: Floats) -> tuple[Floats, Floats, 
 
 def some_rows(rng: Rng, running: Running, truth: Floats, most: int) -> np.ndarray:
     """At most so many rows of each job, out of those that are scored."""
-    may = np.flatnonzero((running.polls >= 2) & (running.u > 0) & running.known & (truth > 0))
+    polls = np.arange(len(running.t)) - running.head
+    may = np.flatnonzero((polls >= 2) & (running.u > 0) & running.known & (truth > 0))
     may = may[np.lexsort((rng.random(len(may)), running.head[may]))]
     job = running.head[may]
     return may[np.arange(len(may)) - np.searchsorted(job, job) < most]

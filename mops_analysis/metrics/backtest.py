@@ -95,7 +95,7 @@ def eta_backtest(
     if forecast is None:
         ours = remaining_seconds(arrays, interval, processed_includes_failed)[:, running.row[at]]
     else:
-        ours = forecast_at(arrays, running.row[at], forecast).iloc[:, :3].to_numpy(dtype=np.float64).T
+        ours = forecast_at(arrays, running.row[at].astype(np.int64), forecast).iloc[:, :3].to_numpy(dtype=np.float64).T
     unknown = np.full(len(at), np.nan)
     forecasts = {"mops": ours} | {
         method: np.array([formula(running)[at], unknown, unknown]) for method, formula in FORMULAS.items()
@@ -210,7 +210,7 @@ def _mean(running: Running) -> Floats:
 
 def _window(running: Running) -> Floats:
     start = np.maximum(np.arange(len(running.head)) - _WINDOW_STEPS, running.head)
-    return _at_rate(running, running.t - running.t[start], running.u - running.u[start])
+    return _at_rate(running, running.t - running.t[start], running.u - running.done(start))
 
 
 def _tqdm(running: Running) -> Floats:
@@ -231,7 +231,7 @@ def _tqdm(running: Running) -> Floats:
 def _at_rate(running: Running, took: Floats, done: Floats | Ints) -> Floats:
     """Time for the work left at `done` per `took`; NaN where nothing was done."""
     known = (done > 0) & running.known
-    return np.where(known, running.work_left * took / np.where(known, done, 1), np.nan)
+    return np.where(known, running.left(slice(None)) * took / np.where(known, done, 1), np.nan)
 
 
 FORMULAS: dict[str, Callable[[Running], Floats]] = {"mean": _mean, "tqdm": _tqdm, "window": _window}

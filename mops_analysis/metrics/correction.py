@@ -8,7 +8,7 @@ Conventions as in `metrics.pace`; ``delta`` is the mean time between polls, ``B`
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 
 import numpy as np
@@ -18,10 +18,14 @@ from mops_analysis.metrics.pace import (
     ERROR_FLOOR,
     MIN_TICK_S,
     Estimate,
+    all_ticks,
     growth_of_total,
+    last_share,
+    last_ticks,
     log_pace_since,
     origin_of,
     regularity,
+    without_lead,
 )
 from mops_analysis.metrics.running import Running
 
@@ -54,7 +58,7 @@ def _doubt(running: Running, estimate: Estimate) -> Floats:
     """
     rows = estimate.rows
     error = (estimate.errors[0] + estimate.errors[1]) / 2
-    error[running.polls[rows] == 1] = 0.0
+    error[estimate.polls == 1] = 0.0
     doubt = np.where(running.changed[rows], 1.0, error / (error + ERROR_FLOOR))
     return np.where(running.growth[rows] < 0, 0.0, doubt)
 
@@ -93,7 +97,7 @@ def features(running: Running, estimate: Estimate) -> Floats:
     number = 0
     for of_events in (_past_inputs, _pace_inputs, _spread_inputs):
         for values in of_events(estimate, event):
-            inputs[number] = values[place]
+            inputs[number] = values.take(place)
             number += 1
     for of_rows in (_growth_inputs, _age_inputs, _place_inputs, _density_inputs, _story_inputs):
         for values in of_rows(running, estimate):
@@ -104,7 +108,7 @@ def features(running: Running, estimate: Estimate) -> Floats:
 
 def _past_inputs(estimate: Estimate, at: Ints) -> Inputs:
     """How far off lambda was as a forecast: mean |e| and mean e at both origins, newest e at the first."""
-    return (*(error[at] for error in estimate.ticking.past_errors), estimate.ticking.pace.newest_error(at))
+    return (*(error[at] for error in estimate.ticking.past_errors), estimate.ticking.newest_error(at))
 
 
 def _pace_inputs(estimate: Estimate, at: Ints) -> Inputs:
@@ -112,17 +116,14 @@ def _pace_inputs(estimate: Estimate, at: Ints) -> Inputs:
     events, pace = estimate.ticking.events, estimate.ticking.pace
     log_pace = pace.log_pace[at]
     number = events.number[at]
-    first = at - number
+    windows = (all_ticks, without_lead, partial(last_ticks, ticks=3), partial(last_share, parts=8))
     starts = (
-        first,
-        np.where(number > 1, first + 1, first),
-        at - np.minimum(3, number),
-        at - np.minimum(np.maximum(-(-number // 8), 2), number),
-        pace.origins[0].at[at],
+        *(at - window(number) for window in windows),
+        pace.origins[0][at],
         origin_of(events, (9, 10), at),
     )
     middle = at - -(-number // 2)
-    older = log_pace_since(events, first, middle)
+    older = log_pace_since(events, at - number, middle)
     turned = np.where(number > 1, log_pace_since(events, middle, at) - older, 0.0)
     ticked = number > 0
     apart = (np.where(ticked, log_pace_since(events, start, at) - log_pace, 0.0) for start in starts)
@@ -132,7 +133,7 @@ def _pace_inputs(estimate: Estimate, at: Ints) -> Inputs:
 def _spread_inputs(estimate: Estimate, at: Ints) -> Inputs:
     """Spread of ln(gap) and of ln(advance), regularity, and the longest gap as a share of the time."""
     ticking = estimate.ticking
-    longest = np.maximum(ticking.longest_gap[at], MIN_TICK_S) / np.maximum(ticking.events.tau[at], MIN_TICK_S)
+    longest = np.maximum(ticking.longest_gap(at), MIN_TICK_S) / np.maximum(ticking.events.tau[at], MIN_TICK_S)
     return (
         np.minimum(np.sqrt(ticking.gap_variance[at]), 3),
         np.minimum(np.sqrt(ticking.advance_variance[at]), 3),
@@ -146,9 +147,9 @@ def _growth_inputs(running: Running, estimate: Estimate) -> Inputs:
     rows, delta = estimate.rows, estimate.delta
     ever, ago, changes = _since(running, running.resizes, rows)
     return (
-        *(growth_of_total(running, parts, rows) for parts in (1, 2, 4, 8)),
+        *(growth_of_total(running, parts, rows, estimate.polls) for parts in (1, 2, 4, 8)),
         np.where(ever, np.log((ago + delta) / (running.t[rows] + delta)), 0.0),
-        np.where(ever, np.log(1.0 + changes) - np.log(1.0 + running.polls[rows]), 0.0),
+        np.where(ever, np.log(1.0 + changes) - np.log(1.0 + estimate.polls), 0.0),
     )
 
 
@@ -174,7 +175,7 @@ def _age_inputs(running: Running, estimate: Estimate) -> Inputs:
 def _place_inputs(running: Running, estimate: Estimate) -> Inputs:
     """How much is done, how much is left, and in how many steps."""
     rows, delta = estimate.rows, estimate.delta
-    u, left = running.u[rows], np.maximum(running.work_left[rows], 0)
+    u, left = running.done(rows), np.maximum(running.left(rows), 0)
     ahead = estimate.remaining + delta
     share = running.work[rows] / np.maximum(running.size[rows], 1)
     seen = u / np.maximum(u + left.astype(np.float64), 1)
@@ -185,7 +186,7 @@ def _place_inputs(running: Running, estimate: Estimate) -> Inputs:
         np.minimum(np.log(ahead / (running.t[rows] + delta)), 6),
         _log_share(seen),
         np.log(1.0 + estimate.ticks),
-        np.log(1.0 + running.polls[rows]),
+        np.log(1.0 + estimate.polls),
         np.minimum(np.log(1 + ticks_left), 9),
         np.minimum(np.log(ahead / delta), 9),
     )
@@ -197,7 +198,7 @@ def _log_share(share: Floats) -> Floats:
 
 def _density_inputs(running: Running, estimate: Estimate) -> Inputs:
     """Ticks per poll, so far and over the newest quarter of the polls."""
-    events, polls, ticks = estimate.ticking.events, running.polls[estimate.rows], estimate.ticks
+    events, polls, ticks = running.events, estimate.polls, estimate.ticks
     quarter = -(-polls // 4)
     before = events.number[events.newest[estimate.rows - quarter]]
     return ticks / np.maximum(polls, 1), (ticks - before) / np.maximum(quarter, 1)
@@ -206,7 +207,7 @@ def _density_inputs(running: Running, estimate: Estimate) -> Inputs:
 def _story_inputs(running: Running, estimate: Estimate) -> Inputs:
     """Falls of the counter, lead time, and what was done before the first sample."""
     rows, delta, events = estimate.rows, estimate.delta, estimate.ticking.events
-    t, u, work = running.t[rows], running.u[rows], running.work[rows]
+    t, u, work = running.t[rows], running.done(rows), running.work[rows]
     ever, ago, falls = _since(running, running.falls, rows)
     start = running.work[running.head[rows]]
     again = u / np.maximum(work - start, np.exp(-3) * np.maximum(u, 1))

@@ -25,9 +25,9 @@ The steps, each one function:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import chain, pairwise
+from itertools import pairwise
 from numbers import Real
 from statistics import NormalDist
 from typing import Any
@@ -42,7 +42,7 @@ from mops_analysis.metrics.correction import correct
 from mops_analysis.metrics.counting import includes_failed_so_far
 from mops_analysis.metrics.history import Outlook, learn
 from mops_analysis.metrics.pace import ERROR_FLOOR, Estimate, Ticking, estimate_remaining, log_pace_since
-from mops_analysis.metrics.running import Running, count_work
+from mops_analysis.metrics.running import Running, by_stretch, count_work
 
 #: The interval's offsets: softplus of a linear form in the nine inputs of `_offsets`.
 _LOW = (-0.92, 0.01, 0.381, 1.183, 0.302, -0.209, 0.383, 0.234, 0.069)
@@ -196,21 +196,28 @@ def _fan_seconds(
     """The remaining seconds (3 x n) for each interval."""
     widths = [_relative_width(interval) for interval in intervals]
     said = _Said.of(arrays, known)
-    row, moved = arrays.only(_to_compute(arrays, said))
-    is_new = np.arange(len(arrays.time_ns)) >= np.repeat(arrays.first + said.rows, np.diff(arrays.edges))
+    is_moved = _to_compute(arrays, said)
+    moved = arrays.only(is_moved)[1]
+    shift = arrays.first[is_moved] - moved.first
     learns = bool(arrays.label())
+    skipped = said.rows[is_moved] * (not learns)  # known rows teach, too
     outlooks = (
-        _joined(_outlooks(block, rows.start, processed_includes_failed, correction, is_new[row[rows]] | learns))
-        for rows, _, block in moved.blocks()
+        outlook
+        for rows, jobs, block in moved.blocks()
+        for outlook in _outlooks(block, rows.start, processed_includes_failed, correction, skipped[jobs])
     )
     fan = [said.seconds, *(said.seconds.copy() for _ in widths[1:])]  # filled where it lies
-    for outlook in [learn(moved, _joined(outlooks))] if learns else outlooks:
-        at = row[outlook.row]
-        known_before = said.seconds[:, at]
-        news = _as_said(outlook, known_before[0], ~is_new[at])
-        median = _hold(news)
+    shown = math.nan
+    for outlook in _taught(moved, outlooks) if learns else outlooks:
+        at = outlook.row + shift[np.searchsorted(moved.edges, outlook.row, side="right") - 1]
+        is_new = ~said.is_known[at]
+        news = _as_said(outlook, said.seconds[0, at], ~is_new)
+        median, shown = _hold(news, shown)
         for seconds, width in zip(fan, widths, strict=True):
-            seconds[:, at] = np.where(is_new[at], _forecast(news, median, width), known_before)
+            seconds[:, at] = np.where(is_new, _forecast(news, median, width), seconds[:, at])
+        said.is_known[at] = True
+    for seconds in fan:
+        seconds[:, ~said.is_known] = np.nan
     return fan
 
 
@@ -240,16 +247,20 @@ class _Said:
     rows
         How many of each job's first rows it is about (k).
     seconds
-        Median, low and high of the remaining seconds; NaN at the other rows (3 x n).
+        Median, low and high of the remaining seconds; anything at the other rows (3 x n).
+    is_known
+        Whether the row is one of them (n).
     """
 
     rows: Ints
     seconds: Floats
+    is_known: Bools
 
     @classmethod
     def of(cls, arrays: Arrays, known: pd.DataFrame | None) -> _Said:
         """Find the known rows among the samples; a job that does not begin with its known rows has none."""
-        said = cls(np.zeros(len(arrays.job_ids), dtype=np.int64), np.full((3, len(arrays.time_ns)), np.nan))
+        every = len(arrays.time_ns)
+        said = cls(np.zeros(len(arrays.job_ids), dtype=np.int64), np.empty((3, every)), np.zeros(every, dtype=bool))
         if known is None:
             return said
         if not schema.is_ordered(known):
@@ -263,6 +274,7 @@ class _Said:
             if job >= 0 and np.array_equal(arrays.time_ns[rows], time_ns[start:end]):
                 said.rows[job] = end - start
                 said.seconds[:, rows] = seconds[:, start:end]
+                said.is_known[rows] = True
         return said
 
 
@@ -273,8 +285,10 @@ def _to_compute(arrays: Arrays, said: _Said) -> Bools:
     return is_moved if label is None else is_moved | label.isin(label[is_moved].dropna()).to_numpy(dtype=bool)
 
 
-def _joined(outlooks: Iterable[Outlook]) -> Outlook:
-    return Outlook(*(np.concatenate(parts) for parts in zip(*map(_parts, outlooks), strict=True)))
+def _taught(arrays: Arrays, outlooks: Iterable[Outlook]) -> Iterator[Outlook]:
+    """The outlooks with what finished jobs have taught: known when all jobs are seen."""
+    taught = learn(arrays, Outlook(*(np.concatenate(parts) for parts in zip(*map(_parts, outlooks), strict=True))))
+    return (Outlook(*(values[part] for values in _parts(taught))) for part in stretches(len(taught.row)))
 
 
 def _parts(outlook: Outlook) -> list[Any]:
@@ -296,10 +310,14 @@ def _relative_width(interval: float) -> float:
 
 def _add_seconds(time_ns: Ints, seconds: Floats) -> pd.DatetimeIndex:
     """Times so many seconds later; NaT where unknown or beyond what nanoseconds can count."""
-    later_ns = np.rint(seconds * 1e9)
-    known = later_ns < 2.0**63 - np.maximum(time_ns, 0) - 2048
-    sums = time_ns + np.where(known, later_ns, 0).astype(np.int64)
-    return pd.DatetimeIndex(np.where(known, sums, pd.NaT.value).astype("datetime64[ns]"), tz="UTC")
+
+    def later(part: slice) -> Ints:
+        later_ns = np.rint(seconds[part] * 1e9)
+        known = later_ns < 2.0**63 - np.maximum(time_ns[part], 0) - 2048
+        sums = time_ns[part] + np.where(known, later_ns, 0).astype(np.int64)
+        return np.where(known, sums, pd.NaT.value)
+
+    return pd.DatetimeIndex(by_stretch(len(time_ns), later, np.int64), tz="UTC", copy=False)
 
 
 # Interval
@@ -322,9 +340,9 @@ def _offsets(running: Running, estimate: Estimate) -> tuple[Floats, Floats]:
 def doubt_inputs(running: Running, estimate: Estimate) -> tuple[Floats, ...]:
     """The x of `_offsets`; all without a unit."""
     ahead, rows = estimate.remaining + estimate.delta, estimate.rows
-    ticks_left = running.work_left[rows] / np.maximum(estimate.mean_advance, 1e-9)
+    ticks_left = running.left(rows) / np.maximum(estimate.mean_advance, 1e-9)
     events, pace, newest = estimate.ticking.events, estimate.ticking.pace, estimate.newest
-    log_pace = log_pace_since(events, events.first[newest], newest)
+    log_pace = log_pace_since(events, newest - estimate.ticks, newest)
     return (
         np.ones(len(ahead)),
         np.log(ERROR_FLOOR + estimate.errors[0]),
@@ -334,22 +352,22 @@ def doubt_inputs(running: Running, estimate: Estimate) -> tuple[Floats, ...]:
         np.minimum(np.log(1 + ticks_left), 9),
         running.changed[rows].astype(np.float64),
         np.clip(log_pace - pace.log_pace[newest], -4, 4),
-        pace.newest_error(newest),
+        estimate.ticking.newest_error(newest),
     )
 
 
 def _outlooks(
-    block: Arrays, first_row: int, processed_includes_failed: IncludesFailed, correction: bool, is_new: Bools
-) -> list[Outlook]:
-    """What each job's own samples say at its new running rows, and at the one before; the block is at `first_row`."""
+    block: Arrays, first_row: int, processed_includes_failed: IncludesFailed, correction: bool, skipped: Ints
+) -> Iterator[Outlook]:
+    """What each job's own samples say from the last of so many first rows on; the block is at `first_row`."""
     running = count_work(block, includes_failed_so_far(block, processed_includes_failed))
     ticking = Ticking.of(running)
-    new = is_new[running.row]
-    rows = np.flatnonzero(new | np.append(new[1:], False))
+    new = running.row >= np.repeat(block.first + skipped, np.diff(block.edges))[running.row]
+    asked = new | np.append(new[1:], False)
     # A long job is looked at in stretches: the forty inputs alone take 320 bytes a row.
-    parts = [rows[part] for part in stretches(len(rows))] or [rows]
-    estimates = (estimate_remaining(running, ticking, part) for part in parts)
-    return [_outlook(running, estimate, first_row, correction) for estimate in estimates]
+    for part in [part for part in stretches(len(asked)) if asked[part].any()] or [slice(0, 0)]:
+        rows = part.start + np.flatnonzero(asked[part])
+        yield _outlook(running, estimate_remaining(running, ticking, rows), first_row, correction)
 
 
 def _outlook(running: Running, estimate: Estimate, first_row: int, correction: bool) -> Outlook:
@@ -360,7 +378,7 @@ def _outlook(running: Running, estimate: Estimate, first_row: int, correction: b
     else:
         low, high = _offsets(running, estimate)
     return Outlook(
-        row=first_row + running.row[rows],
+        row=first_row + running.row[rows].astype(np.int64),
         t=running.t[rows],
         share_done=running.work[rows] / np.maximum(running.size[rows], 1),
         remaining=remaining,
@@ -391,21 +409,21 @@ def _forecast(outlook: Outlook, median: Floats, width: float) -> Floats:
     return np.where(outlook.says, np.array(seconds), np.nan)
 
 
-def _hold(outlook: Outlook) -> Floats:
-    """Seconds to the finish on display, which moves no further than to within 0.03 own widths of the newest one."""
+def _hold(outlook: Outlook, shown: float = math.nan) -> tuple[Floats, float]:
+    """Seconds to the finish on display, which moves no further than to within 0.03 own widths of the newest one.
+
+    From the finish on display at the row before, in running seconds, to that at the last row; NaN where there is none.
+    """
     finish = outlook.t + outlook.remaining
     slack = _HOLD * (outlook.remaining + outlook.delta) * (outlook.low + outlook.high)
     seconds = np.full(len(finish), np.nan)
-    shown: float | None = None
-    # Python's numbers take four times the memory of numpy's: some rows at a time.
-    columns = (outlook.t, finish, slack, outlook.says)
-    parts = (zip(*(column[part].tolist() for column in columns), strict=True) for part in stretches(len(finish)))
-    for i, (t, latest, inertia, is_said) in enumerate(chain.from_iterable(parts)):
+    columns = (column.tolist() for column in (outlook.t, finish, slack, outlook.says))
+    for i, (t, latest, inertia, is_said) in enumerate(zip(*columns, strict=True)):
         if not is_said:
-            shown = None
+            shown = math.nan
             continue
-        if shown is None:
+        if math.isnan(shown):
             shown = latest
         seconds[i] = max(min(max(shown, latest - inertia), latest + inertia) - t, 0)
         shown = t + seconds[i]  # what was said, so that a later call goes on from there
-    return seconds
+    return seconds, shown

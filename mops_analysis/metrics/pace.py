@@ -6,27 +6,59 @@ at an event. A log pace is the logarithm of the seconds per item.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 
 import numpy as np
 
-from mops_analysis.metrics.arrays import Bools, Floats, Ints
-from mops_analysis.metrics.running import Events, Running, find_events
+from mops_analysis.metrics.arrays import Bools, Floats, Ints, stretches
+from mops_analysis.metrics.running import Events, Places, Running, by_stretch
 
-#: Windows of the pace: so many newest ticks, or such a share of all events.
-_LAST_TICKS = (3, 6, 12, 24, 48)
-_LAST_SHARES = (2, 4, 8, 16)
 #: Past forecasts are made where this share (numerator, denominator) of today's work was done.
 ORIGINS = ((1, 2), (4, 5))
 #: Error of a forecast in logarithms: counts as at least this much; taken to be this much while none is known.
 ERROR_FLOOR, ERROR_UNKNOWN = 0.02, 0.3
+#: An error as an input of the correction counts as no more than this.
+_MOST_MISSED = 8
 #: Errors are summed as integers of this many parts of one.
 _ERROR_UNIT = 2.0**32
 #: Two ticks are never closer than this [s], nor two polls in the mean.
 MIN_TICK_S, _MIN_POLL_S = 1e-6, 1e-3
+
+
+# Windows: how many ticks each reaches back
+
+
+def all_ticks(number: Places) -> Places:
+    """As many as there are."""
+    return number
+
+
+def without_lead(number: Places) -> Places:
+    """All but the stretch before the first tick, which is often mere lead time."""
+    return number - (number > 1)
+
+
+def last_ticks(number: Places, ticks: int) -> Places:
+    """So many newest ones."""
+    return np.minimum(number, ticks)
+
+
+def last_share(number: Places, parts: int) -> Places:
+    """The newest one in so many, at least two."""
+    return np.minimum(np.maximum(-(-number // parts), 2), number)
+
+
+Window = Callable[[Places], Places]
+#: The windows of the pace, and from how many ticks on there is such a window.
+_WINDOWS: tuple[tuple[Window, int], ...] = (
+    (all_ticks, 1),
+    (without_lead, 2),
+    *((partial(last_ticks, ticks=ticks), 1) for ticks in (3, 6, 12, 24, 48)),
+    *((partial(last_share, parts=parts), 1) for parts in (2, 4, 8, 16)),
+)
 
 
 # Pace
@@ -41,95 +73,74 @@ class Pace:
     log_pace
         Logarithm of the seconds per item.
     origins
-        Where past forecasts were made, per share of `ORIGINS`.
+        The event at which the forecast was made that this event proves, per share of `ORIGINS`.
     errors
         Mean error that this pace would have had as a forecast so far [logarithms], per origin.
     """
 
     log_pace: Floats
-    origins: tuple[Origin, ...]
+    origins: tuple[Places, ...]
     errors: tuple[Floats, ...]
-
-    def newest_error(self, at: Ints) -> Floats:
-        """Signed error of the newest past forecast, made where half of the work was done; 0 where there is none."""
-        half = self.origins[0]
-        missed = self.log_pace[half.at[at]] - half.log_truth[at]
-        return np.where(half.valid[at], np.clip(missed, -2, 2), 0.0)
 
 
 def find_pace(events: Events) -> Pace:
     """Mean log pace of the windows, weighted by (mean error of their forecasts so far + 0.02)^-4."""
-    origins = tuple(find_origin(events, share) for share in ORIGINS)
-    untried = ~np.logical_or.reduce([sum_recent(events, origin.valid) > 0 for origin in origins])
-    trials = {least: [Trials.of(events, origin, least) for origin in origins] for least in (1, 2)}
-    weighted, weights = np.zeros(len(events.number)), np.zeros(len(events.number))
-    for start, least in windows(events):
-        log_pace = log_pace_since(events, start)
-        tried = sum(trial.known.astype(np.int64) for trial in trials[least])
-        error = sum(trial.mean(np.abs(trial.origin.missed(log_pace))) for trial in trials[least])
+    origins = [Origin.of(events, find_origins(events, share)) for share in ORIGINS]
+    trials = {least: [Trials.of(events, origin.at, least) for origin in origins] for least in (1, 2)}
+    weighted, weights = (np.zeros(len(events.number)) for _ in range(2))
+    for window, least in _WINDOWS:
+        log_pace = by_stretch(len(weights), partial(_window_pace, events, window))
+        for part, weight in _weights(origins, trials[least], log_pace):
+            weight[~(trials[1][0].known(part) | trials[1][1].known(part))] = 1.0  # no window has been tried
+            weight[events.number[part] < least] = 0.0
+            weights[part] += weight
+            weighted[part] += np.multiply(weight, log_pace[part], out=weight)
+        del log_pace
+    weights[weights <= 0] = 1.0
+    log_pace = np.divide(weighted, weights, out=weighted)
+    del weights
+    errors = (
+        trial.mean(partial(origin.error, log_pace), unknown=ERROR_UNKNOWN)
+        for origin, trial in zip(origins, trials[1], strict=True)
+    )
+    return Pace(log_pace, tuple(origin.at for origin in origins), tuple(errors))
+
+
+def _window_pace(events: Events, window: Window, part: slice) -> Floats:
+    """Log pace of the window that ends at each event."""
+    return log_pace_since(events, np.arange(part.start, part.stop) - window(events.number[part]), part)
+
+
+def _weights(origins: list[Origin], trials: list[Trials], log_pace: Floats) -> Iterator[tuple[slice, Floats]]:
+    """(mean error + 0.02)^-4 over the origins from which a forecast was tried, 0 where from none; by stretches."""
+    sums = [trial.sums(partial(origin.error, log_pace)) for origin, trial in zip(origins, trials, strict=True)]
+    for part in stretches(len(log_pace)):
+        tried = sum(trial.known(part).astype(np.int8) for trial in trials)
+        error = sum(trial.recent(of_trial, part) for trial, of_trial in zip(trials, sums, strict=True))
         error /= np.maximum(tried, 1)
         error += ERROR_FLOOR
         error *= error
         error *= error
-        weight = np.where(untried, 1.0, 1 / error)
-        weight[(events.number < least) | ~(untried | (tried > 0))] = 0.0
-        weights += weight
-        weighted += np.multiply(weight, log_pace, out=weight)
-    log_pace = weighted / np.where(weights > 0, weights, 1.0)
-    errors = (trial.mean(np.abs(trial.origin.missed(log_pace)), unknown=ERROR_UNKNOWN) for trial in trials[1])
-    return Pace(log_pace, origins, tuple(errors))
+        weight = np.divide(1, error, out=error)
+        weight[tried == 0] = 0.0
+        yield part, weight
 
 
-def windows(events: Events) -> Iterator[tuple[Ints, int]]:
-    """First event of each window that ends at each event, and from how many ticks on there is such a window."""
-    number, first, newest = events.number, events.first, np.arange(len(events.number))
-    yield first, 1
-    # Without the stretch before the first tick, which is often mere lead time.
-    yield np.where(number > 1, first + 1, first), 2
-    for ticks in _LAST_TICKS:
-        yield newest - np.minimum(ticks, number), 1
-    for share in _LAST_SHARES:
-        yield newest - np.minimum(np.maximum(-(-number // share), 2), number), 1
-
-
-def log_pace_since(events: Events, start: Ints, at: Ints | slice = slice(None)) -> Floats:
+def log_pace_since(events: Events, start: Ints | Places, at: Ints | slice) -> Floats:
     """ln((tau - tau_start) / (U - U_start)) from each window's first event to its last; 0 for an empty window."""
-    took = np.maximum(events.tau[at] - events.tau[start], MIN_TICK_S)
-    done = events.work[at] - events.work[start]
+    took = np.maximum(events.tau[at] - events.tau.take(start), MIN_TICK_S)
+    done = events.work[at] - events.work.take(start)
     took /= np.maximum(done, 1)
     log_pace: Floats = np.log(took, out=took)
     log_pace[done <= 0] = 0.0
     return log_pace
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a past forecast was made, for each event that proves it.
-
-    Attributes
-    ----------
-    at
-        The event at which it was made.
-    valid
-        Whether there was one.
-    log_truth
-        Logarithm of the seconds per item that came true from there on.
-    """
-
-    at: Ints
-    valid: Bools
-    log_truth: Floats
-
-    def missed(self, log_pace: Floats) -> Floats:
-        """Log pace foretold there minus log pace come true."""
-        return log_pace[self.at] - self.log_truth
-
-
-def find_origin(events: Events, share: tuple[int, int]) -> Origin:
+def find_origins(events: Events, share: tuple[int, int]) -> Places:
     """The newest event by which no more than this share of the work was done, for each event."""
-    at = origin_of(events, share, np.arange(len(events.number)))
-    valid = (events.number[at] >= 1) & (events.work[at] < events.work)
-    return Origin(at, valid, log_pace_since(events, at))
+    return by_stretch(
+        len(events.number), lambda part: origin_of(events, share, np.arange(part.start, part.stop)), np.int32
+    )
 
 
 def origin_of(events: Events, share: tuple[int, int], of: Ints) -> Ints:
@@ -147,61 +158,98 @@ def origin_of(events: Events, share: tuple[int, int], of: Ints) -> Ints:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a past forecast was made, for each event that proves it.
+
+    Attributes
+    ----------
+    at
+        The event at which it was made.
+    log_truth
+        Logarithm of the seconds per item that came true from there on.
+    """
+
+    at: Places
+    log_truth: Floats
+
+    @classmethod
+    def of(cls, events: Events, at: Places) -> Origin:
+        """What came of the forecasts that were made at these events."""
+        return cls(at, by_stretch(len(at), lambda part: log_pace_since(events, at[part], part)))
+
+    def missed(self, log_pace: Floats, part: slice) -> Floats:
+        """Log pace foretold there minus log pace come true."""
+        missed = log_pace.take(self.at[part])
+        missed -= self.log_truth[part]
+        return missed
+
+    def error(self, log_pace: Floats, part: slice) -> Floats:
+        """How far off the forecast was."""
+        missed = self.missed(log_pace, part)
+        return np.abs(missed, out=missed)
+
+
+def is_proof(events: Events, of: Ints | slice, origin: Ints | Places, least: int = 1) -> Bools:
+    """Whether these events prove a forecast: at the origin so many ticks gave a pace, and there was work to come."""
+    proves: Bools = (events.number.take(origin) >= least) & (events.work.take(origin) < events.work[of])
+    return proves
+
+
+@dataclass(frozen=True)
 class Trials:
     """The past forecasts that the newer half of a job's events has proved, for each event.
 
     Attributes
     ----------
-    events, origin
-        The events, and where their forecasts were made.
-    tried
-        Whether the event proves a forecast.
-    tries
-        How many such events the newer half has.
+    number
+        The number of the event in its job.
+    proofs
+        How many of the job's events up to this one prove a forecast: once one does, so do all that follow.
     """
 
-    events: Events
-    origin: Origin
-    tried: Bools
-    tries: Ints
+    number: Places
+    proofs: Places
 
     @classmethod
-    def of(cls, events: Events, origin: Origin, least: int = 1) -> Trials:
-        """The forecasts of a window that exists from so many ticks on."""
-        tried = origin.valid & (events.number[origin.at] >= least)
-        return cls(events, origin, tried, sum_recent(events, tried))
+    def of(cls, events: Events, origins: Places, least: int = 1) -> Trials:
+        """The forecasts, made at these events, of a window that exists from so many ticks on."""
+        is_one = by_stretch(len(origins), lambda part: is_proof(events, part, origins[part], least), np.int32)
+        so_far = np.cumsum(is_one, out=is_one)
+        so_far -= so_far.take(np.arange(len(so_far), dtype=np.int32) - events.number)
+        return cls(events.number, so_far)
 
-    @property
-    def known(self) -> Bools:
+    def known(self, part: slice) -> Bools:
         """Whether the newer half proves any."""
-        return self.tries > 0
+        return self.proofs[part] > 0
 
-    def mean(self, error: Floats, *, unknown: float = 0.0) -> Floats:
-        """Mean of these errors, one for each event that proves a forecast."""
+    def sums(self, error: Callable[[slice], Floats]) -> Ints:
+        """Sums of the errors of the forecasts that the events up to each one prove."""
         # Sums of integers: a float sum would depend on what was summed before it, hence on other jobs.
-        parts = error * _ERROR_UNIT
-        parts *= self.tried
-        mean: Floats = sum_recent(self.events, np.rint(parts, out=parts).astype(np.int64)) / _ERROR_UNIT
-        mean /= np.maximum(self.tries, 1)
-        if unknown:
-            mean[~self.known] = unknown
+        sums = np.empty(len(self.number), dtype=np.int64)
+        for part in stretches(len(sums)):
+            parts = error(part) * _ERROR_UNIT
+            parts *= self.known(part)
+            np.rint(parts, out=sums[part], casting="unsafe")
+        return np.cumsum(sums, out=sums)
+
+    def recent(self, sums: Ints, part: slice) -> Floats:
+        """Mean over the newer half, the newest ceil(m / 2) + 1 of m ticks; 0 where it proves none."""
+        ticks = np.minimum(-(-self.number[part] // 2) + 1, self.number[part])
+        mean: Floats = sum_newest(ticks, sums, part) / _ERROR_UNIT
+        mean /= np.maximum(np.minimum(self.proofs[part], ticks), 1)
+        return mean
+
+    def mean(self, error: Callable[[slice], Floats], *, unknown: float = 0.0) -> Floats:
+        """Mean of these errors over the newer half."""
+        mean = by_stretch(len(self.number), partial(self.recent, self.sums(error)))
+        mean[self.proofs == 0] = unknown
         return mean
 
 
-def sum_recent(events: Events, values: Ints | Bools) -> Ints:
-    """Sum over the newer half of the job's events: the newest ceil(m / 2) + 1 of the m + 1."""
-    sums = np.zeros(len(values) + 1, dtype=np.int64)
-    np.cumsum(values, out=sums[1:])
-    recent: Ints = sums[1:] - sums[events.older]
-    return recent
-
-
-def sum_newest(values: Ints | Bools, count: Ints) -> Ints:
-    """Sum over the newest `count` values up to each one."""
-    sums = np.zeros(len(values) + 1, dtype=np.int64)
-    np.cumsum(values, out=sums[1:])
-    recent: Ints = sums[1:] - sums[np.arange(1, len(values) + 1) - count]
-    return recent
+def sum_newest(ticks: Places, sums: Ints, part: slice) -> Ints:
+    """Sum over so many newest ticks of each event, given the sums over all events up to each one."""
+    newest: Ints = sums[part] - sums.take(np.arange(part.start, part.stop) - ticks)
+    return newest
 
 
 # Remaining time
@@ -228,32 +276,52 @@ class Ticking:
     @classmethod
     def of(cls, running: Running) -> Ticking:
         """Find the ticks and the pace."""
-        events = find_events(running)
-        return cls(events, find_pace(events), log_variance(events, np.diff(events.tau, prepend=0.0)))
+        events = running.events
+        return cls(events, find_pace(events), log_variance(events, events.tau))
 
     @cached_property
     def advance_variance(self) -> Floats:
         """Variance of the logarithm of the work per tick."""
-        advance = np.where(self.events.number > 0, np.diff(self.events.work, prepend=0), 0)
-        return log_variance(self.events, advance.astype(np.float64))
+        return log_variance(self.events, self.events.work)
 
     @cached_property
-    def longest_gap(self) -> Floats:
-        """Longest time between two of the job's ticks so far [s]."""
-        gap = np.where(self.events.number > 0, np.diff(self.events.tau, prepend=0.0), 0.0)
-        edges = np.append(np.flatnonzero(self.events.number == 0), len(gap))
-        for start, end in pairwise(edges.tolist()):
-            np.maximum.accumulate(gap[start:end], out=gap[start:end])
-        return gap
+    def _longest(self) -> Ints:
+        """The ticks that took longer than all before them in their job, and each job's first event."""
+        longest = np.diff(self.events.tau, prepend=0.0)
+        is_first = self.events.number == 0
+        longest[is_first] = 0.0
+        for start, end in pairwise([*np.flatnonzero(is_first).tolist(), len(longest)]):
+            np.maximum.accumulate(longest[start:end], out=longest[start:end])
+        is_first[1:] |= longest[1:] > longest[:-1]
+        return np.flatnonzero(is_first)
+
+    def longest_gap(self, at: Ints) -> Floats:
+        """Longest time between two of the job's ticks up to these events [s]."""
+        tau, longest = self.events.tau, self._longest[np.searchsorted(self._longest, at, side="right") - 1]
+        return np.where(self.events.number[longest] > 0, tau[longest] - tau[longest - 1], 0.0)
 
     @cached_property
     def past_errors(self) -> tuple[Floats, ...]:
         """How far off lambda was as a forecast [logarithms]: mean |e| and mean e, at each origin."""
-        means: list[Floats] = []
-        for origin in self.pace.origins:
-            trials, missed = Trials.of(self.events, origin), np.clip(origin.missed(self.pace.log_pace), -8, 8)
-            means += [trials.mean(np.abs(missed), unknown=ERROR_UNKNOWN), trials.mean(missed)]
-        return tuple(means)
+        pairs = zip(self.pace.origins, self.pace.errors, strict=True)
+        return tuple(mean for at, errors in pairs for mean in self._past_errors(at, errors))
+
+    def _past_errors(self, at: Places, errors: Floats) -> tuple[Floats, Floats]:
+        trials = Trials.of(self.events, at)
+        missed = partial(Origin.of(self.events, at).missed, self.pace.log_pace)
+
+        def clipped(part: slice) -> Floats:
+            return np.clip(missed(part), -_MOST_MISSED, _MOST_MISSED)
+
+        is_far = any((np.abs(missed(part)) > _MOST_MISSED)[trials.known(part)].any() for part in stretches(len(at)))
+        sizes = trials.mean(lambda part: np.abs(clipped(part)), unknown=ERROR_UNKNOWN) if is_far else errors
+        return sizes, trials.mean(clipped)
+
+    def newest_error(self, at: Ints) -> Floats:
+        """Signed error of the newest past forecast, made where half of the work was done; 0 where there is none."""
+        origin = self.pace.origins[0][at]
+        missed = self.pace.log_pace[origin] - log_pace_since(self.events, origin, at)
+        return np.where(is_proof(self.events, at, origin), np.clip(missed, -2, 2), 0.0)
 
 
 @dataclass(frozen=True)
@@ -264,6 +332,8 @@ class Estimate:
     ----------
     rows
         The running rows; they rise.
+    polls
+        How many polls the job had before each one.
     ticking
         The ticks that it stands on.
     newest
@@ -285,13 +355,14 @@ class Estimate:
     """
 
     rows: Ints
+    polls: Ints
     ticking: Ticking
     newest: Ints
     gap: Floats
     age: Floats
     remaining: Floats
     delta: Floats
-    ticks: Ints
+    ticks: Places
     mean_advance: Floats
     errors: tuple[Floats, ...]
 
@@ -304,23 +375,26 @@ def estimate_remaining(running: Running, ticking: Ticking | None = None, rows: I
     """
     ticking = ticking or Ticking.of(running)
     rows = np.arange(len(running.t)) if rows is None else rows
-    events, newest, t = ticking.events, ticking.events.newest[rows], running.t[rows]
+    events, t = ticking.events, running.t[rows]
+    newest = events.newest[rows].astype(np.int64)  # numpy would convert it at each use
+    polls = rows - running.head.take(rows)
     advance = _mean_advance(events, newest)
     seconds_per_item = np.exp(ticking.pace.log_pace[newest])
     gap = seconds_per_item * advance
     age = t - events.tau[newest]
-    growth = np.clip(growth_of_total(running, 8, rows), -1, 1)
-    work_left = running.work_left[rows] * (1 + np.maximum(growth, 0)) / (1 - np.minimum(growth, 0))
+    growth = np.clip(growth_of_total(running, 8, rows, polls), -1, 1)
+    work_left = running.left(rows) * (1 + np.maximum(growth, 0)) / (1 - np.minimum(growth, 0))
     credit = regularity(events, ticking.gap_variance, newest) * np.minimum(age, gap)
     left = np.maximum(seconds_per_item * work_left - credit, 0)
     return Estimate(
         rows=rows,
+        polls=polls,
         ticking=ticking,
         newest=newest,
         gap=gap,
         age=age,
         remaining=left + np.maximum(age - 2 * gap, 0),
-        delta=np.maximum(t / np.maximum(running.polls[rows], 1), _MIN_POLL_S),
+        delta=np.maximum(t / np.maximum(polls, 1), _MIN_POLL_S),
         ticks=events.number[newest],
         mean_advance=advance,
         errors=tuple(error[newest] for error in ticking.pace.errors),
@@ -334,12 +408,11 @@ def _mean_advance(events: Events, at: Ints) -> Floats:
     return advance
 
 
-def growth_of_total(running: Running, parts: int, rows: Ints) -> Floats:
+def growth_of_total(running: Running, parts: int, rows: Ints, polls: Ints) -> Floats:
     """How much the total grew per work done, over the newest part of the polls: 1 if it grew without work."""
-    polls = running.polls[rows]
-    before = running.head[rows] + polls - -(-polls // parts)
-    grown = running.growth[rows] - running.growth[before]
-    done = running.u[rows] - running.u[before]
+    before = rows - -(-polls // parts)
+    grown = running.growth.take(rows) - running.growth.take(before)
+    done = running.done(rows) - running.done(before)
     growth: Floats = np.clip(np.where(done > 0, grown / np.maximum(done, 1), np.sign(grown)), -1, 2)
     return growth
 
@@ -349,14 +422,31 @@ def regularity(events: Events, gap_variance: Floats, at: Ints) -> Floats:
     return np.where(events.number[at] > 0, np.clip(1 - gap_variance[at] / 0.25, 0, 1), 0.0)
 
 
-def log_variance(events: Events, values: Floats) -> Floats:
-    """Variance of the logarithm of what each tick has, over the newer half of the ticks, at least four."""
-    number = events.number
-    ticked = number > 0
-    first = values[np.minimum(events.first + 1, len(values) - 1)]
-    log_ratio = np.log(np.maximum(np.where(ticked, values, 1.0), MIN_TICK_S) / np.maximum(first, MIN_TICK_S))
-    steps = np.where(ticked, np.rint(np.clip(log_ratio, -30, 30) * 2.0**16), 0).astype(np.int64)
-    count = np.minimum(np.maximum(-(-number // 2), 4), number)
-    mean, mean_square = (sum_newest(sums, count) / np.maximum(count, 1) for sums in (steps, steps * steps))
-    variance: Floats = np.maximum(mean_square - mean * mean, 0) / 2.0**32
-    return variance
+def log_variance(events: Events, column: Ints | Floats) -> Floats:
+    """Variance of the logarithm of each tick's rise of a column, over the newer half of the ticks, at least four."""
+    rows = len(column)
+    sums, squares = (np.empty(rows, dtype=np.int64) for _ in range(2))  # of integers, as of errors
+    for part in stretches(rows):
+        steps = _log_steps(events, column, part)
+        sums[part], squares[part] = steps, steps * steps
+    for of in (sums, squares):
+        np.cumsum(of, out=of)
+
+    def variance(part: slice) -> Floats:
+        number = events.number[part]
+        ticks = np.minimum(np.maximum(-(-number // 2), 4), number)
+        mean, mean_square = (sum_newest(ticks, of, part) / np.maximum(ticks, 1) for of in (sums, squares))
+        return np.maximum(mean_square - mean * mean, 0) / 2.0**32
+
+    return by_stretch(rows, variance)
+
+
+def _log_steps(events: Events, column: Ints | Floats, part: slice) -> Floats:
+    """Logarithm of the rise at each tick over that at the job's first, in whole parts of 2^-16; 0 where is no tick."""
+    at = np.arange(part.start, part.stop)
+    number = events.number[part]
+    first_tick = np.minimum(at - number + 1, len(column) - 1)
+    rise = np.where(number > 0, column[part] - column.take(at - 1, mode="wrap"), 1.0)
+    first_rise = column[first_tick] - column[first_tick - 1]
+    log_ratio = np.log(np.maximum(rise, MIN_TICK_S) / np.maximum(first_rise, MIN_TICK_S))
+    return np.where(number > 0, np.rint(np.clip(log_ratio, -30, 30) * 2.0**16), 0)

@@ -8,13 +8,19 @@ counter rose; *events* are the first sample and the ticks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mops_analysis import schema
-from mops_analysis.metrics.arrays import Arrays, Bools, Floats, Ints
+from mops_analysis.metrics.arrays import Arrays, Bools, Floats, Ints, stretches
+
+#: Numbers of rows and of events, of a block: fewer than 2^31.
+Places = npt.NDArray[np.int32]
 
 #: A counter beyond this is no count of items: sums of it would leave the integers.
 _MAX_ITEMS = 2**52
@@ -22,128 +28,14 @@ _PERCENT = 1_000_000
 _NOT_AT_WORK = schema.TERMINAL_STATUSES | {"pending", "awaiting_review"}
 
 
-@dataclass(frozen=True)
-class Running:
-    """The running samples of whole jobs, r rows; a job that changes its unit of work starts anew.
-
-    Attributes
-    ----------
-    row
-        Number of the row in its block.
-    head
-        Index of the first row of the same job.
-    t
-        Running time since then [s].
-    u
-        Work done since then, in items or, for a job without a total, in millionths of a percent.
-    work, size
-        The counter, and what it is to reach.
-    growth
-        How much the size has grown since then.
-    changed
-        Whether the size has ever changed since then.
-    known
-        Whether the size is known.
-    """
-
-    row: Ints
-    head: Ints
-    t: Floats
-    u: Ints
-    work: Ints
-    size: Ints
-    growth: Ints
-    changed: Bools
-    known: Bools
-
-    @cached_property
-    def polls(self) -> Ints:
-        """Number of polls before each row, 0 for the first."""
-        return np.arange(len(self.head)) - self.head
-
-    @property
-    def work_left(self) -> Ints:
-        """What the counter still has to rise."""
-        return self.size - self.work
-
-    @cached_property
-    def resizes(self) -> Ints:
-        """The rows at which the size changed, but for each job's first."""
-        return self._changes(self.growth != _previous(self.growth))
-
-    @cached_property
-    def falls(self) -> Ints:
-        """The rows at which the counter fell."""
-        return self._changes(self.work < _previous(self.work))
-
-    def _changes(self, happens: Bools) -> Ints:
-        return np.flatnonzero(happens & (self.polls > 0))
-
-
-def count_work(block: Arrays, includes_failed: Bools) -> Running:
-    """Count the work of whole jobs; per row, whether its processed items include the failed ones."""
-    row = np.flatnonzero(block.is_status({schema.RUNNING_STATUS}))
-    clock = _running_clock(block)[row]
-    head = _heads(np.diff(block.job[row], prepend=-1) != 0)
-    processed, failed = (np.clip(counts[row], 0, _MAX_ITEMS) for counts in (block.processed, block.failed))
-    total = np.clip(block.total[row], 0, 2 * _MAX_ITEMS)
-    percentage = np.rint(np.clip(np.nan_to_num(block.percentage[row]), 0, 100) * _PERCENT).astype(np.int64)
-
-    is_percent = (total == 0) & ((_sum_so_far(percentage > 0, head) > 0) | (processed == 0))
-    unit = np.where(is_percent, 2, np.where(includes_failed[row], 0, 1))
-    counters = (processed, processed + failed, percentage)
-    work = np.choose(unit, counters)
-    # The step to a row is measured in that row's unit at both ends: learning how to count is no work.
-    rise = np.maximum(_steps(work, np.choose(unit, [_previous(counter) for counter in counters]), head), 0)
-    reunit = (_steps(is_percent, _previous(is_percent), head) != 0) & (_sum_so_far(rise, head) > rise)
-    head = _heads((np.arange(len(head)) == head) | reunit)
-    rise[head] = 0
-
-    known = is_percent | (total > 0)
-    size = np.where(is_percent, 100 * _PERCENT, np.maximum(total, work))
-    comparable = known & _previous(known) & (is_percent == _previous(is_percent))
-    resize = np.where(comparable, _steps(size, _previous(size), head), 0)
-    return Running(
-        row=row,
-        head=head,
-        t=(clock - clock[head]) / 1e9,
-        u=_sum_so_far(rise, head),
-        work=work,
-        size=size,
-        growth=_sum_so_far(resize, head),
-        changed=_sum_so_far(resize != 0, head) > 0,
-        known=known,
-    )
-
-
-def _running_clock(block: Arrays) -> Ints:
-    """Time that counts [ns]: a stretch between two samples does, unless the job was waiting or over at its start."""
-    waits = block.previous(block.is_status(_NOT_AT_WORK))
-    return block.so_far(np.where(waits, 0, block.steps(block.time_ns)))
-
-
-def _heads(is_head: Bools) -> Ints:
-    """Index of the newest head at or before each row."""
-    return np.maximum.accumulate(np.where(is_head, np.arange(len(is_head)), 0))
-
-
-def _previous(values: Ints | Bools) -> Ints:
-    """The values one row up; the first row keeps its own."""
-    return np.concatenate([values[:1], values[:-1]])
-
-
-def _steps(values: Ints | Bools, before: Ints | Bools, head: Ints) -> Ints:
-    """Change since the row before, none at a job's first row."""
-    return np.where(np.arange(len(head)) == head, 0, values.astype(np.int64) - before)
-
-
-def _sum_so_far(values: Ints | Bools, head: Ints) -> Ints:
-    """Sum from the job's first row on; integers, hence the same whatever jobs stand before."""
-    sums = np.cumsum(values, dtype=np.int64)
-    return sums - sums[head] + values[head]
-
-
-# Ticks
+def by_stretch(
+    rows: int, formula: Callable[[slice], npt.NDArray[Any]], dtype: npt.DTypeLike = np.float64
+) -> npt.NDArray[Any]:
+    """A column of a whole block, made some rows at a time: what the formula needs on its way stays small."""
+    column = np.empty(rows, dtype=dtype)
+    for part in stretches(rows):
+        column[part] = formula(part)
+    return column
 
 
 @dataclass(frozen=True)
@@ -162,35 +54,203 @@ class Events:
         When it happened, in running seconds (e).
     """
 
-    newest: Ints
-    number: Ints
+    newest: Places
+    number: Places
     work: Ints
     tau: Floats
 
-    @cached_property
-    def older(self) -> Ints:
-        """How many events stand before the newer half of the job's: before the newest ceil(m / 2) + 1 of m + 1 (e)."""
-        return np.arange(len(self.number)) - -(-self.number // 2)
 
-    @cached_property
-    def first(self) -> Ints:
-        """The job's first event, for each event (e)."""
-        return np.arange(len(self.number)) - self.number
-
-
-def find_events(running: Running) -> Events:
+def find_events(head: Places, t: Floats, u: Ints) -> Events:
     """Place each tick between its two polls: tau = t_i - (t_i - t_(i-1)) (1 - q) / 2, q = ticks / polls so far.
 
     Where each poll finds the counter moved (q = 1) it moves all the time, and stood where it stands at the poll.
     Where ticks are rare, the move happened anywhere between the two polls: on average half-way.
     """
-    polls = running.polls
-    at = np.flatnonzero((polls == 0) | (np.diff(running.u, prepend=0) != 0))
-    newest = np.repeat(np.arange(len(at)), np.diff(at, append=len(polls)))
-    number = np.arange(len(at)) - newest[running.head[at]]
-    density = number / np.maximum(polls[at], 1)
-    since_poll = np.where(number > 0, running.t[at] - running.t[at - 1], 0.0)
-    return Events(newest, number, running.u[at], running.t[at] - since_poll * (1 - density) / 2)
+    is_event = head == np.arange(len(head), dtype=np.int32)
+    is_event[1:] |= u[1:] != u[:-1]
+    newest = np.cumsum(is_event, dtype=np.int32)
+    newest -= 1
+    at = np.flatnonzero(is_event)
+    number = np.arange(len(at), dtype=np.int32) - newest[head[at]]
+
+    def moment(part: slice) -> Floats:
+        poll = at[part]
+        density = number[part] / np.maximum(poll - head[poll], 1)
+        since_poll = np.where(number[part] > 0, t[poll] - t[poll - 1], 0.0)
+        tau: Floats = t[poll] - since_poll * (1 - density) / 2
+        return tau
+
+    return Events(newest, number, u[at], by_stretch(len(at), moment))
+
+
+@dataclass(frozen=True)
+class Running:
+    """The running samples of whole jobs, r rows; a job that changes its unit of work starts anew.
+
+    Attributes
+    ----------
+    row
+        Number of the row in its block.
+    head
+        Index of the first row of the same job.
+    t
+        Running time since then [s].
+    work, size
+        The counter, and what it is to reach.
+    growth
+        How much the size has grown since then.
+    changed
+        Whether the size has ever changed since then.
+    known
+        Whether the size is known.
+    events
+        When the counter moved, and what was done by then.
+    """
+
+    row: Places
+    head: Places
+    t: Floats
+    work: Ints
+    size: Ints
+    growth: Ints
+    changed: Bools
+    known: Bools
+    events: Events
+
+    @property
+    def u(self) -> Ints:
+        """Work done since the first row, in items or, for a job without a total, in millionths of a percent."""
+        done: Ints = self.events.work.take(self.events.newest)
+        return done
+
+    def done(self, rows: Ints) -> Ints:
+        """The same at some rows."""
+        done: Ints = self.events.work.take(self.events.newest.take(rows))
+        return done
+
+    def left(self, rows: Ints | slice) -> Ints:
+        """What the counter still has to rise at some rows."""
+        return self.size[rows] - self.work[rows]
+
+    @cached_property
+    def resizes(self) -> Ints:
+        """The rows at which the size changed, but for each job's first."""
+        return self._within_jobs(self.growth[1:] != self.growth[:-1])
+
+    @cached_property
+    def falls(self) -> Ints:
+        """The rows at which the counter fell."""
+        return self._within_jobs(self.work[1:] < self.work[:-1])
+
+    def _within_jobs(self, happens: Bools) -> Ints:
+        """The rows at which it happens; whether it does is said from the second row on."""
+        rows = np.flatnonzero(happens) + 1
+        return rows[rows > self.head[rows]]
+
+
+def count_work(block: Arrays, includes_failed: Bools) -> Running:
+    """Count the work of whole jobs; per row, whether its processed items include the failed ones."""
+    row = np.flatnonzero(block.is_status({schema.RUNNING_STATUS})).astype(np.int32)
+    is_head = _is_first(block, row)
+    is_percent = _counts_percentage(block, row, _newest(is_head))
+    work, rise = _counter(block, row, includes_failed, is_percent)
+    rise[is_head] = 0
+    is_head |= _starts_anew(is_percent, rise, _newest(is_head))
+    rise[is_head] = 0
+    head = _newest(is_head)
+    t = _running_time(block, row, head)
+    events = find_events(head, t, _sum_since(head, rise))
+
+    known = is_percent | (block.total[row] > 0)
+    size = by_stretch(len(row), lambda part: _size(block, row[part], is_percent[part], work[part]), np.int64)
+    resize = _steps(size)
+    resize[is_head | ~known | ~_previous(known) | (is_percent != _previous(is_percent))] = 0
+    changed = _newest(resize != 0) >= head
+    return Running(row, head, t, work, size, _sum_since(head, resize), changed, known, events)
+
+
+def _is_first(block: Arrays, row: Places) -> Bools:
+    """Whether these rows, which rise, are their jobs' first; a job that has none names the next one's."""
+    is_first = np.zeros(len(row) + 1, dtype=bool)
+    is_first[np.searchsorted(row, block.first.astype(np.int32))] = True
+    return is_first[:-1]
+
+
+def _counts_percentage(block: Arrays, row: Places, head: Places) -> Bools:
+    """Whether a row has no total, and either a percentage so far or no items."""
+    has_some = by_stretch(len(row), lambda part: _percentage(block, row[part]) > 0, np.bool_)
+    has_percentage = _newest(has_some) >= head
+    return (block.total[row] <= 0) & (has_percentage | (block.processed[row] <= 0))
+
+
+def _percentage(block: Arrays, row: Places) -> Ints:
+    return np.rint(np.clip(np.nan_to_num(block.percentage[row]), 0, 100) * _PERCENT).astype(np.int64)
+
+
+def _counter(block: Arrays, row: Places, includes_failed: Bools, is_percent: Bools) -> tuple[Ints, Ints]:
+    """The counter in each row's unit, and its rise since the row before.
+
+    The step to a row is measured in that row's unit at both ends: learning how to count is no work.
+    """
+    work, rise = (np.empty(len(row), dtype=np.int64) for _ in range(2))
+    for part in stretches(len(row)):
+        rows = row[np.maximum(np.arange(part.start - 1, part.stop), 0)]  # with the one before
+        processed, failed = (np.clip(counts[rows], 0, _MAX_ITEMS) for counts in (block.processed, block.failed))
+        both = processed + failed
+        percentage = _percentage(block, rows)
+        adds = ~includes_failed[rows[1:]]
+        here, before = (
+            np.where(is_percent[part], percentage[at], np.where(adds, both[at], processed[at]))
+            for at in (slice(1, None), slice(-1))
+        )
+        work[part] = here
+        rise[part] = np.maximum(here - before, 0)
+    return work, rise
+
+
+def _starts_anew(is_percent: Bools, rise: Ints, head: Places) -> Bools:
+    """Whether the unit of work changes after work was done."""
+    has_worked = _newest(rise > 0)[:-1] >= head[1:]
+    return np.append(False, (is_percent[1:] != is_percent[:-1]) & has_worked)
+
+
+def _running_time(block: Arrays, row: Places, head: Places) -> Floats:
+    """Time since the first row that counts [s]: a step does, unless the job was waiting or over at its start."""
+    waits = block.previous(block.is_status(_NOT_AT_WORK))
+    clock = block.so_far(np.where(waits, 0, block.steps(block.time_ns)))[row]
+    clock -= clock[head]
+    return clock / 1e9
+
+
+def _size(block: Arrays, row: Places, is_percent: Bools, work: Ints) -> Ints:
+    """What the counter is to reach; where there is no total, where it stands."""
+    total = np.clip(block.total[row], 0, 2 * _MAX_ITEMS)
+    return np.where(is_percent, 100 * _PERCENT, np.maximum(total, work))
+
+
+def _newest(happens: Bools) -> Places:
+    """The newest row at or before each one at which it happened; -1 before that."""
+    rows: Places = np.where(happens, np.arange(len(happens), dtype=np.int32), np.int32(-1))
+    return np.maximum.accumulate(rows, out=rows)
+
+
+def _previous(values: Bools) -> Bools:
+    """The values one row up; the first row keeps its own."""
+    return np.concatenate([values[:1], values[:-1]])
+
+
+def _steps(values: Ints) -> Ints:
+    """Change since the row before; none at the first."""
+    change = np.zeros_like(values)
+    np.subtract(values[1:], values[:-1], out=change[1:])
+    return change
+
+
+def _sum_since(head: Places, values: Ints) -> Ints:
+    """Sum from the job's first row on, in place; integers, hence the same whatever jobs stand before."""
+    np.cumsum(values, out=values)
+    values -= values[head]
+    return values
 
 
 # The end
