@@ -938,7 +938,7 @@ def test_a_job_id_that_cannot_be_asked_for(job_id: Any) -> None:
 )  # fmt: skip
 def test_a_base_url_that_cannot_be_used(base_url: Any) -> None:
     """An address that is none, or holds more than host, port and path, is refused without showing a password."""
-    with pytest.raises(ConfigurationError, match="base_url") as caught:
+    with pytest.raises(ConfigurationError, match=r"base_url \(MERCHANTOPS_API_URL\): expected https") as caught:
         JobStatusClient(base_url=base_url)
     assert "canary-pw" not in str(caught.value)
 

@@ -171,7 +171,7 @@ def _add_chart(commands: _Commands[_Parser]) -> None:
     command.add_argument("kind", metavar="KIND", choices=CHARTS, help=f"what to draw: {', '.join(CHARTS)}")
     _add_source(command)
     command.add_argument("--out", required=True, metavar="FILE", help="a file ending in .png, .svg or .pdf")
-    command.add_argument("--window", default="2min", help="width of the throughput and failure window (%(default)s)")
+    command.add_argument("--window", default="2min", help="width of the window, in charts of rates (%(default)s)")
     command.add_argument("--theme", choices=("light", "dark"), default="light")
     _add_zone(command)
 
@@ -200,7 +200,7 @@ def _add_export(commands: _Commands[_Parser]) -> None:
     command.add_argument(
         "--what", metavar="TABLE", choices=TABLES, default="samples", help=f"{', '.join(TABLES)} (%(default)s)"
     )
-    command.add_argument("--window", default="2min", help="width of the throughput and failure window (%(default)s)")
+    command.add_argument("--window", default="2min", help="width of the window, in tables of rates (%(default)s)")
 
 
 def _add_store(commands: _Commands[_Parser]) -> None:

@@ -137,7 +137,7 @@ class JobStatusClient:
         is_anonymous = token is None and organization_id is None and session is None
         if address.scheme == "http" and not (allow_insecure or is_anonymous or _is_loopback(address)):
             raise ConfigurationError(
-                "base_url: credentials would go to an http:// address in clear text; use https://, "
+                "base_url (MERCHANTOPS_API_URL): credentials would go over http:// in clear text; use https://, "
                 "or say allow_insecure=True where the network is trusted"
             )
         self._deadline_s = _checked_duration("deadline_s", deadline_s)
@@ -339,7 +339,7 @@ class JobStatusClient:
 
 
 def _checked_address(base_url: str) -> SplitResult:
-    expected = "base_url: expected https://host or http://host, with a port or a path where needed"
+    expected = "base_url (MERCHANTOPS_API_URL): expected https://host or http://host, with a port or a path if needed"
     if not isinstance(base_url, str):
         raise ConfigurationError(f"{expected}; got {type(base_url).__name__}")
     try:
