@@ -151,6 +151,7 @@ class Corrected(Part):
         for share in (0.5, 0.8):
             proved = [(k, self.origin(k, share)) for k in range(m - -(-m // 2), m + 1)]
             errors = [clipped(pace[at] - self.pace(at, k), -8, 8) for k, at in proved if at is not None]
+            errors = [round(error * 2**32) / 2**32 for error in errors]  # they are summed as integers
             n = max(len(errors), 1)
             values += [sum(map(abs, errors)) / n if errors else 0.3, sum(errors) / n]
         return values
