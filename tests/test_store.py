@@ -21,7 +21,7 @@ from pandas.testing import assert_frame_equal
 import mops_analysis as mops
 from mops_analysis.schema import POLL_DTYPES, SAMPLE_DTYPES, JobStatus, Poll
 from mops_analysis.store import SampleStore, frames
-from mops_analysis.store.file import MIGRATIONS, SCHEMA_VERSION
+from mops_analysis.store.file import _CREATE, MIGRATIONS, SCHEMA_VERSION, StoreFile
 from mops_analysis.store.segments import Wanted
 
 SECOND = 1_000_000_000
@@ -478,6 +478,65 @@ def test_a_read_only_store_is_read(tmp_path):
                     store.claim(["a"])
     finally:
         folder.chmod(0o755)
+
+
+WITHOUT_RIGHTS = """
+import sys
+from mops_analysis import read_samples
+print(len(read_samples(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("leftover", ["", "-wal"])
+def test_a_store_on_read_only_media_is_read_beside_an_empty_log(tmp_path, leftover):
+    """Whoever reads a closed store leaves an empty log beside it, which is then copied with it: it holds nothing up."""
+    with SampleStore(tmp_path / "samples.db") as store:
+        store.append(sample("a", 0, 1))
+    assert len(mops.read_samples(store.path)) == 1
+    media = tmp_path / "media"
+    media.mkdir()
+    for name in {"samples.db", f"samples.db{leftover}"}:
+        shutil.copy(tmp_path / name, media)
+        (media / name).chmod(0o444)
+    media.chmod(0o555)
+    command = [sys.executable, "-c", WITHOUT_RIGHTS, str(media / "samples.db")]
+    if os.geteuid() == 0 and shutil.which("setpriv"):  # who may write anything
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+    try:
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
+    finally:
+        media.chmod(0o755)
+
+
+def test_a_file_that_is_held_by_others_is_not_read_past_its_lock(store, monkeypatch):
+    """Another program has turned the log off and writes: an error, and not what is half written."""
+    store.close()
+    connect = StoreFile._connect
+    monkeypatch.setattr(StoreFile, "_connect", lambda file, mode, timeout_s=0.1: connect(file, mode, timeout_s))
+    with contextlib.closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode=DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(mops.StoreError, match="another process holds the file"):
+            store.read_samples()
+
+
+def test_a_store_whose_making_was_broken_off_is_made_again(tmp_path):
+    """A kill between its first page and its last: what is left looks like a damaged store, but holds nothing yet."""
+    path, whole = tmp_path / "samples.db", tmp_path / "whole.db"
+    with contextlib.closing(sqlite3.connect(whole, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        for statement in _CREATE:
+            connection.execute(statement)
+        # Its first 512 bytes say that the file had no page before; they are on the disk before any page is.
+        journal = bytearray(Path(f"{whole}-journal").read_bytes()[:512])
+        connection.execute("COMMIT")
+    journal[:8] = bytes.fromhex("d9d505f920a163d7")
+    Path(f"{path}-journal").write_bytes(journal)
+    path.write_bytes(whole.read_bytes()[:8192])
+    with SampleStore(path) as store:
+        store.append(sample("a", 0, 1))
+        assert len(store.read_samples()) == 1
+        store.check()
 
 
 def test_repr_names_the_file(store):

@@ -127,11 +127,14 @@ class StoreFile:
         self._connection: sqlite3.Connection | None = None
         self._opened: os.stat_result | None = None
         self._is_closing = False
-        is_current = False
-        if self.path.exists() and self.path.stat().st_size > 0:
+        is_there = _has_bytes(self.path)
+        if is_there:
             self._check_header()
-            is_current = self._check_content() == SCHEMA_VERSION
-        if not is_current:
+        # A journal is left where the making of the file was broken off: to write means to begin it anew.
+        if not is_there or _has_bytes(Path(f"{self.path}-journal")):
+            with self.transaction():
+                pass
+        if is_there and self._check_content() < SCHEMA_VERSION:
             with self.transaction():
                 pass
 
@@ -235,10 +238,11 @@ class StoreFile:
         try:
             connection.execute("BEGIN")
             connection.execute("SELECT 1 FROM polls LIMIT 1")
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             connection.close()
             # On read-only media SQLite cannot make the log's index; without a log the file alone is the truth.
-            if Path(f"{self.path}-wal").exists():
+            is_read_only = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+            if not is_read_only or _has_bytes(Path(f"{self.path}-wal")):
                 raise
             connection = self._connect("mode=ro&immutable=1")
         return connection
@@ -320,6 +324,10 @@ class StoreFile:
             isolation_level=None,
             check_same_thread=False,
         )
+
+
+def _has_bytes(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _remove(path: Path) -> None:
