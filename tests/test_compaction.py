@@ -167,6 +167,15 @@ def test_samples_of_a_file_are_taken_once_also_where_they_are_compacted(store, m
     assert_frame_equal(store.read_samples(), samples)
 
 
+def test_a_job_id_that_ends_in_nothing_is_not_another(store):
+    """A character 0 at its end tells it from the job without one, also where both are in one file."""
+    for job_id in ("a", "a\0", "a\0b"):
+        store.append(Poll(job_id, T0, 0.1, "ok", 200, None, replace(DONE, job_id=job_id)))
+    store.compact()
+    for job_id in ("a", "a\0", "a\0b"):
+        assert store.read_samples(job_id)["job_id"].tolist() == [job_id]
+
+
 # ---------------------------------------------------------------- others at the same store
 
 

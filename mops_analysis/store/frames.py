@@ -91,7 +91,7 @@ _JOB_DTYPES = {
 def wanted(job_ids: JobIds, since: Time, until: Time) -> Wanted:
     """What the caller asks for, as the queries need it."""
     try:
-        ids = None if job_ids is None else [job_ids] if isinstance(job_ids, str) else list(job_ids)
+        ids = None if job_ids is None else frozenset([job_ids] if isinstance(job_ids, str) else job_ids)
     except TypeError:
         raise SchemaError(f"job_ids: expected one id or several, got {job_ids!r:.80}") from None
     return Wanted(
@@ -247,7 +247,7 @@ def _where(wanted: Wanted) -> tuple[str, list[object]]:
     parameters: list[object] = [wanted.after]
     if wanted.job_ids is not None:
         clauses.append("job IN (SELECT job FROM jobs WHERE job_id IN (SELECT value FROM json_each(?)))")
-        parameters.append(json.dumps(wanted.job_ids))
+        parameters.append(json.dumps(list(wanted.job_ids)))
     for sign, bound in ((">=", wanted.since_ns), ("<", wanted.until_ns)):
         if bound is not None:
             clauses.append(f"sampled_at_ns {sign} ?")
