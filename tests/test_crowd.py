@@ -154,11 +154,18 @@ def test_without_a_forecast_the_running_jobs_that_have_done_least_are_named():
 
 
 def test_the_slowest_and_those_that_surely_fail_most_are_named():
-    """By the median of the rates, and by the lower end of the newest interval."""
+    """By the median rate, of the jobs still sampled unless these are fewer; by the lower end of the newest interval."""
     samples = jobs(*(steady(number) for number in range(30)))
     ax = plot_throughput(rates_of(samples, "progress_percentage"), tz="UTC")
     assert named(ax) == {"job-000", "job-001", "job-002"}
     assert "job-002 median 2/s" in texts(ax)
+    older = jobs(samples[samples["job_id"] > "job-009"], *(steady(n, seconds=STEPS[:20]) for n in range(10)))
+    older = schema.validate(older)
+    assert named(plot_throughput(rates_of(older, "progress_percentage"), tz="UTC")) == {"job-010", "job-011", "job-012"}
+    few = schema.validate(
+        jobs(samples[samples["job_id"] > "job-027"], *(steady(n, seconds=STEPS[:20]) for n in range(28)))
+    )
+    assert named(plot_throughput(rates_of(few, "progress_percentage"), tz="UTC")) == {"job-000", "job-001", "job-002"}
     failures = failures_of(samples, "progress_percentage")
     failures.loc[failures["job_id"] == "job-029", "failure_rate_low"] = 0.0
     assert named(plot_failure_rate(failures, tz="UTC")) == {"job-026", "job-027", "job-028"}

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from mops_analysis.charts import canvas
 from mops_analysis.charts.canvas import EndLabel
-from mops_analysis.charts.lines import GAP_STEPS, Floats, Ints, Line, plot_line
+from mops_analysis.charts.lines import Floats, Ints, Line, plot_line
 from mops_analysis.charts.palette import Theme
 from mops_analysis.charts.tracks import Track
 
@@ -61,8 +61,13 @@ class Crowd:
         runs = (columns >= first) & (columns <= last)
         is_blind = np.count_nonzero(runs & ~np.isnan(heights), axis=0) < _SEEN * np.count_nonzero(runs, axis=0)
         is_over = {track.job_id for track in ended}
-        until = [np.inf if track.job_id in is_over else _overdue(track) for track in tracks]
-        goes_on = (columns > last) & (edges[:-1] < np.array(until)[:, None])
+        # On an axis of shares nothing is overdue: a job that is not sampled any more does not move.
+        is_time = tracks[0].x.values.dtype == np.int64
+        overdue = [float(track.place(np.array(track.overdue))) if is_time else -np.inf for track in tracks]
+        until = np.array(
+            [np.inf if track.job_id in is_over else each for track, each in zip(tracks, overdue, strict=True)]
+        )
+        goes_on = (columns > last) & (edges[:-1] < until[:, None])
         heights = np.where(goes_on, np.take_along_axis(heights, last, axis=1), heights)
         if is_over:
             heights[:, is_blind] = np.nan
@@ -128,14 +133,6 @@ def draw_crowd(ax: Axes, crowd: Crowd, theme: Theme) -> None:
     for left, right in crowd.unseen:
         if (right - left) / np.ptp(ax.get_xlim()) * ax.get_window_extent().width >= 1:
             canvas.hatch(ax, left, right, theme)
-
-
-def _overdue(track: Track) -> float:
-    """When the next sample of a job is overdue, on the x axis: so long after its last one as makes a gap."""
-    rows = track.size - 2
-    if track.x.values.dtype != np.int64 or rows < 0 or rows in track.gaps:
-        return -np.inf
-    return float(track.x[-1] + GAP_STEPS * (track.x[-1] - track.x[-2]))
 
 
 def _unseen(tracks: Sequence[Track]) -> list[tuple[float, float]]:

@@ -95,4 +95,11 @@ def to_name(tracks: Sequence[Track], rank: Callable[[Track], float]) -> list[Tra
     return [tracks[position] for position in np.argsort(ranks, kind="stable")[:_NAMED] if np.isfinite(ranks[position])]
 
 
+def still_sampled(tracks: Sequence[Track]) -> list[Track]:
+    """Return the jobs whose next sample is not overdue at the newest of all; all of them where these are but a few."""
+    newest = max(float(track.days[-1]) for track in tracks)
+    going = [track for track in tracks if track.overdue >= newest]
+    return going if len(going) >= _NAMED else list(tracks)
+
+
 _NAMED = 3  # of a crowd

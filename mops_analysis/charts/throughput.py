@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -41,7 +42,8 @@ def plot_throughput(
 
     One job is drawn in full; 2 to 6 share the Axes, told apart by colour, dash and marker; 7 to 24 get a panel each
     inside the Axes (its `child_axes`), on one scale. Of more, the median and the ranges that hold half and nine tenths
-    of those that work at each moment are drawn, and over them by name the three with the lowest median.
+    of those that work at each moment are drawn, and over them by name the three with the lowest median, of those that
+    are still sampled, if there are as many.
 
     Parameters
     ----------
@@ -84,7 +86,7 @@ def plot_throughput(
     if not tracks:
         return canvas.close_empty(ax, _QUESTION, "Throughput", colours)
     rates = {track.job_id: _windows(track) for track in tracks}
-    named = many.to_name(tracks, lambda track: _median(rates[track.job_id]))
+    named = many.to_name(tracks, _rank(tracks, rates))
     paces = {track.job_id: _Pace.of(rates[track.job_id]) for track in named}
     view = _View(ax, tracks, named, rates, paces, frame.attrs.get("window_s"), scale, short, zone, unit, colours)
     canvas.set_time_limits(ax, tracks)
@@ -114,9 +116,15 @@ class _Pace:
         return cls(known, median(rates), slowest, float(rates[last_known(rates)]))
 
 
-def _median(rates: Numbers) -> float:
-    """The median of the window rates of a job [items/s]; NaN where none is known."""
-    return median(rates) if last_known(rates) >= 0 else np.nan
+def _rank(tracks: list[Track], rates: dict[str, Numbers]) -> Callable[[Track], float]:
+    """The median of the window rates of a job that is still sampled; NaN where none is known."""
+    going = {track.job_id for track in many.still_sampled(tracks)}
+
+    def rank(track: Track) -> float:
+        known = track.job_id in going and last_known(rates[track.job_id]) >= 0
+        return median(rates[track.job_id]) if known else np.nan
+
+    return rank
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mops_analysis import schema
 from mops_analysis.charts import clock
-from mops_analysis.charts.lines import Floats, Ints, Line, Numbers, Places, fall_starts, gap_starts
+from mops_analysis.charts.lines import GAP_STEPS, Floats, Ints, Line, Numbers, Places, fall_starts, gap_starts
 from mops_analysis.errors import ConfigurationError, SchemaError
 
 
@@ -102,6 +102,14 @@ class Track:
         """The positions where a line is broken: gaps, and on an axis of shares where a counter starts again."""
         is_share = self.x.values.dtype == np.float64
         return np.union1d(self.gaps, fall_starts(self.x.values)) if is_share else self.gaps
+
+    @property
+    def overdue(self) -> float:
+        """When its next sample is overdue [days]: so long after the last one as makes a gap; -inf right after a gap."""
+        before = self.size - 2
+        if before < 0 or before in self.gaps:
+            return -np.inf
+        return float(self.days[-1] + GAP_STEPS * (self.days[-1] - self.days[before]))
 
     def place(self, days: Floats) -> Floats:
         """Return the positions of moments [days] on the x axis."""
