@@ -286,6 +286,8 @@ def test_without_anywidget(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(plain._list, SelectMultiple)
     assert len(plain._list.options) == MAX_SHOWN
     assert "the first 200 are listed" in plain._count.value
+    assert "Enter in the box" in plain._keys.value
+    assert "Space" not in plain._keys.value  # there a key is taken for a command of the notebook
 
 
 def test_a_frame_that_is_no_list_of_jobs() -> None:
@@ -597,6 +599,22 @@ def test_a_pause(view: LiveView, store: SampleStore) -> None:
     until(lambda: view._charts[0].value != before)
 
 
+def test_the_button_that_says_how_the_view_stands(view: LiveView) -> None:
+    """Live is marked while it is, then Pause, then Stop; the status line says the same in words, and stays one line."""
+
+    def marked() -> dict[str, str]:
+        return {name: button.button_style for name, button in view._bar._buttons.items() if button.button_style}
+
+    until(lambda: marked() == {"● Live": "success"})
+    assert "white-space:nowrap" in view._bar.status
+    view.pause()
+    until(lambda: marked() == {"Pause": "warning"})
+    view.stop()
+    assert marked() == {"Stop": "warning"}
+    view._bar.say("wrong", alert=True)
+    assert "nowrap" not in view._bar.status
+
+
 def test_a_look_while_samples_are_taken_in(view: LiveView, store: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples and forecasts go together, row by row, at any moment."""
     view.stop()
@@ -731,6 +749,19 @@ def test_six_numbers(store: SampleStore) -> None:
     assert found["Failed share, last 30 min"][0] == "2.56%"
     assert found["Ended today"] == ("2", "1 well · 0 partly · 1 not")
     assert found["Slowest against its own median"][1].startswith("1.00×, now 0.")
+
+
+def test_a_failed_share_that_is_surely_worse_than_usual_is_red(store: SampleStore) -> None:
+    """Red only where the whole interval lies above what is usual, and no other number; nothing usual, no red."""
+    follower = Follower(store)
+    follower.read()
+    fleet = follower.fleet("2min", dt.UTC)
+    for low, worse in ((0.05, True), (0.005, False)):
+        said = fleet.assign(failure_rate=0.1, failure_rate_low=low, failure_rate_high=0.2, failure_rate_usual=0.01)
+        found = panels.numbers_html(numbers(said, {}, Settings(tz="UTC")), alarms=panels.alarms(said))
+        assert ('--jp-error-color1,#b12a0c)" title="10%"' in found) == worse
+        assert found.count("--jp-error-color1") == worse
+    assert panels.alarms(fleet.assign(failure_rate_usual=np.nan)) == set()
 
 
 def test_an_empty_store(tmp_path: Path) -> None:

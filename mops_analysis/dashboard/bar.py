@@ -52,9 +52,9 @@ class ControlBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.menus = {name: self._menu(name, options) for name, options in _MENUS.items()}
         self.zone = self._zone_box()
         title = widgets.HTML("<b>MerchantOps jobs</b>", layout=widgets.Layout(flex="1 1 auto", margin="2px"))
-        acts = (_button(name, act) for name, act in buttons.items())
+        self._buttons = {name: _button(name, act) for name, act in buttons.items()}
         wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
-        row = widgets.HBox([title, *acts, *self.menus.values(), self.zone, *more], layout=wrap)
+        row = widgets.HBox([title, *self._buttons.values(), *self.menus.values(), self.zone, *more], layout=wrap)
         super().__init__(children=[row, self._status, self._wrong])
 
     @property
@@ -63,8 +63,14 @@ class ControlBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return f"{self._status.value}{self._wrong.value}"
 
     def say(self, words: str, *, alert: bool = False) -> None:
-        """Write the status line; an alert is read out at once."""
-        self._status.value = _note(words, 'role="alert"' if alert else 'role="status" aria-live="off"')
+        """Write the status line; an alert is read out at once. Without one it stays one line, so that nothing moves."""
+        role = 'role="alert"' if alert else f'role="status" aria-live="off" title="{html.escape(words)}" {_ONE_LINE}'
+        self._status.value = _note(words, role)
+
+    def mark(self, name: str) -> None:
+        """Colour the button of this name, which says how the view stands; none where there is no such button."""
+        for each, button in self._buttons.items():
+            button.button_style = _STYLES.get(each, "") if each == name else ""
 
     def say_wrong(self, about: object, words: str) -> None:
         """Let it stand below the status line what is wrong with something, until there are no words about it."""
@@ -103,6 +109,10 @@ class ControlBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _set(self, **changed: Any) -> None:
         self.settings = dataclasses.replace(self.settings, **changed)
         self._on_change()
+
+
+_STYLES = {"● Live": "success", "Pause": "warning", "Stop": "warning"}
+_ONE_LINE = 'style="white-space:nowrap;overflow:hidden;text-overflow:ellipsis"'
 
 
 def _note(words: str, role: str) -> str:

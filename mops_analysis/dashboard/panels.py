@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -217,8 +217,17 @@ def _done_by(fleet: pd.DataFrame, unforecast: int, settings: Settings) -> tuple[
     return name, words[1], f"80%: {words[0]} to {words[2]}" + (f", {unforecast:,} unknown" if unforecast else "")
 
 
+_FAILED = "Failed share, last 30 min"
+
+
+def alarms(fleet: pd.DataFrame) -> set[str]:
+    """Return which of the numbers are worse than usual: the failed share whose whole interval is."""
+    is_worse = (fleet["failure_rate_low"] > fleet["failure_rate_usual"]).any()
+    return {_FAILED} if is_worse else set()
+
+
 def _failed_share(row: Mapping[Any, Any]) -> tuple[str, str, str]:
-    name = "Failed share, last 30 min"
+    name = _FAILED
     if pd.isna(row["failure_rate"]):
         return name, _UNKNOWN, "nothing finished"
     usual = row["failure_rate_usual"]
@@ -239,16 +248,21 @@ def _slowest(row: Mapping[Any, Any], names: Mapping[str, str]) -> tuple[str, str
     )
 
 
-def numbers_html(found: list[tuple[str, str, str]]) -> str:
-    """Return the numbers as a row of cards; the inline styles survive where a notebook's trust does not."""
+def numbers_html(found: list[tuple[str, str, str]], *, alarms: Collection[str] = ()) -> str:
+    """Return the numbers as a row of cards; the inline styles survive where a notebook's trust does not.
+
+    The `alarms` are the names of those to be red.
+    """
     card = (
         '<div style="flex:1 1 140px;min-width:0;padding:4px 12px;'
         'border-left:1px solid var(--jp-border-color2,currentColor)">'
         '<div style="font-size:11px">{}</div>'
         '<div style="font-size:20px;font-weight:bold;line-height:1.3;white-space:nowrap;overflow:hidden;'
-        'text-overflow:ellipsis" title="{}">{}</div><div style="font-size:11px">{}</div></div>'
+        'text-overflow:ellipsis{}" title="{}">{}</div><div style="font-size:11px">{}</div></div>'
     )
+    red = ";color:var(--jp-error-color1,#b12a0c)"
     cards = [
-        card.format(*(html.escape(text) for text in (name, number, number, detail))) for name, number, detail in found
+        card.format(html.escape(name), red if name in alarms else "", *map(html.escape, (number, number, detail)))
+        for name, number, detail in found
     ]
     return f'<div style="display:flex;flex-wrap:wrap;line-height:1.4">{"".join(cards)}</div>'

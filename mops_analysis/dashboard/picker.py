@@ -105,7 +105,7 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._chips: dict[str, Any] = {}
         self._build()
         super().__init__(
-            children=[self.filter, self._chip_row, self._count, self._list, self._buttons, self._call],
+            children=[self.filter, self._chip_row, self._count, self._list, self._buttons, self._call, self._keys],
             layout=widgets.Layout(width="356px", flex="0 0 auto", margin="0 8px 0 0"),
         )
         self.add_class("mops-picker")
@@ -121,7 +121,8 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.filter.on_msg(self._on_filter_message)
         self._chip_row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap", width="auto"))
         self._count = widgets.HTML(layout=full)
-        self._list, self._most = _new_list(self._height)
+        self._list, self._most, keys = _new_list(self._height)
+        self._keys = widgets.HTML(f'<div class="mops-note">{keys}</div>', layout=full)
         self._list.observe(self._on_list, "value")
         if self._list.has_trait("is_dark"):
             traitlets.dlink((self._list, "is_dark"), (self, "is_dark"))
@@ -344,16 +345,20 @@ class JobPicker(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return [f"{time:%H:%M}" if not pd.isna(time) else "" for time in times]
 
 
-def _new_list(height: int) -> tuple[Any, int]:
-    """The list, and how many rows it may have: one for the keyboard with anywidget, else the browser's own."""
+_TYPED = "Enter in the box above chooses all matches."
+_KEYS = "In the list: arrows move, Space chooses, Shift extends, Ctrl+A all, Esc none, / filters; no key leaves it. "
+
+
+def _new_list(height: int) -> tuple[Any, int, str]:
+    """The list, how many rows it may have, and what its keys do; with anywidget it is one for the keyboard."""
     try:
         from mops_analysis.dashboard.listbox import ListBox
     except ImportError:
         plain = widgets.SelectMultiple(rows=12, layout=widgets.Layout(width="auto", height=f"{height}px"))
         plain.add_class("mops-jobs")
-        return plain, MAX_SHOWN
+        return plain, MAX_SHOWN, _TYPED
     colours = {status_mark(status): status_colour(status) for status in schema.STATUSES}
-    return ListBox(height=height, colours=colours), _MAX_LISTED
+    return ListBox(height=height, colours=colours), _MAX_LISTED, _KEYS + _TYPED
 
 
 def _button(name: str, act: Callable[[], None]) -> widgets.Button:

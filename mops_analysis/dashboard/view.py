@@ -425,7 +425,8 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _draw_place(self, place: int, shown: Shown) -> None:
         if place == _NUMBERS:
             names = panels.names_of(self._summary())
-            self._numbers.value = panels.numbers_html(panels.numbers(shown.fleet, names, shown.settings))
+            found = panels.numbers(shown.fleet, names, shown.settings)
+            self._numbers.value = panels.numbers_html(found, alarms=panels.alarms(shown.fleet))
             return
         chart, theme = panels.charts_of(shown)[place], shown.settings.theme
         height = _HEIGHT if len(shown.summary) <= _FIRST_CHOICE else _HEIGHT_OF_MANY
@@ -480,6 +481,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         else:
             parts.append("no sample yet")
         self._bar.say(" · ".join(parts), alert=alert)
+        self._bar.mark({"live": "● Live", "paused": "Pause", "stopped": "Stop"}.get(what, ""))
 
     # -- what stays -----------------------------------------------------------------------------------------------
 
