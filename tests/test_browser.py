@@ -230,6 +230,34 @@ def test_notebook_7(show: Callable[..., lab.Notebook]) -> None:
 class TestOneLiveView:
     """What is tried on one live view in turn; each test leaves it as it was."""
 
+    def test_nothing_moves(self, live: lab.Notebook) -> None:
+        """While charts are drawn anew each stays where it was, and so does all when no job matches the filter."""
+        panel = live.page.locator(".mops-view")
+        places = panel.evaluate(_BOXES, ".mops-card")
+        assert len(places) == 6
+        seen = panel.evaluate(_SIX_REFRESHES)
+        assert seen["refreshes"] >= 6
+        assert seen["places"] == [places]
+        everything = panel.evaluate(_BOXES, ".mops-card, .mops-preset, .mops-listbox")
+        panel.locator(FILTER).fill("nobody")
+        panel.get_by_text("0 of 4 jobs match").wait_for()
+        assert panel.evaluate(_BOXES, ".mops-card, .mops-preset, .mops-listbox") == everything
+        panel.locator(FILTER).fill("")
+        panel.get_by_text("4 of 4 jobs match").wait_for()
+        assert live.complaints == []
+
+    def test_an_error_in_the_page_is_a_complaint(self, live: lab.Notebook) -> None:
+        """An entry that the list's own script cannot read is heard of: no complaint means that there was no error."""
+        live.run("view.picker._list.options = ((None, 'job-1'),)")
+        for _ in range(100):
+            if live.complaints:
+                break
+            live.page.wait_for_timeout(100)
+        assert any("reading 'match'" in complaint for complaint in live.complaints)
+        live.run("view.picker.filter.value = 'nobody'; view.picker.filter.value = ''")
+        live.page.locator(".mops-listbox").get_by_role("option").nth(3).wait_for()
+        live.complaints.clear()
+
     def test_keys_on_buttons_and_menus(self, live: lab.Notebook) -> None:
         """Letters that cut, delete or insert cells elsewhere do nothing on a button, chip or menu of the panel."""
         live.page.evaluate("() => { jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
@@ -272,6 +300,31 @@ class TestOneLiveView:
         assert "clean-import-1" in text.input_value()
         assert live.complaints == []
 
+
+# Where the parts of a panel are, from its upper left corner.
+_BOXES = """(panel, parts) => {
+    const corner = panel.getBoundingClientRect();
+    return [...panel.querySelectorAll(parts)].map(part => {
+        const box = part.getBoundingClientRect();
+        return [box.x - corner.x, box.y - corner.y, box.width, box.height];
+    });
+}"""
+
+# Where the charts are in each frame until six of them were replaced: every place that differs from the one before.
+_SIX_REFRESHES = """async panel => {
+    const boxes = BOXES, places = [];
+    let refreshes = 0;
+    const watcher = new MutationObserver(() => { refreshes += 1; });
+    for (const card of panel.querySelectorAll(".mops-card")) watcher.observe(card, {childList: true, subtree: true});
+    const end = performance.now() + 60000;
+    while (refreshes < 6 && performance.now() < end) {
+        await new Promise(requestAnimationFrame);
+        const now = boxes(panel, ".mops-card");
+        if (JSON.stringify(now) !== JSON.stringify(places.at(-1))) places.push(now);
+    }
+    watcher.disconnect();
+    return {refreshes, places};
+}""".replace("BOXES", _BOXES)
 
 # Whether the corners of all live charts are light, or dark.
 _CORNERS_ARE = """async theme => {
