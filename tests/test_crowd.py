@@ -141,7 +141,13 @@ def test_the_jobs_to_be_done_last_are_named():
     minutes = minutes.mask(samples["job_id"] == "job-029", 120)  # it was cut short
     forecast = forecasts_of(samples.assign(minutes=minutes), "minutes")
     assert named(plot_progress(samples, forecast=forecast, tz="UTC")) == latest - {"job-029"}
-    assert named(plot_eta(forecast, samples=samples, tz="UTC")) == latest - {"job-029"}
+    ax = plot_eta(forecast, samples=samples, tz="UTC")
+    assert named(ax) == latest - {"job-029"}
+    assert "named: the 3 to be done last" in texts(ax)
+    ended = jobs(*(steady(number, status="completed") for number in range(30)))
+    ax = plot_eta(forecasts_of(ended, "progress_percentage"), samples=ended, tz="UTC")
+    assert named(ax) == {"job-027", "job-028", "job-029"}
+    assert "named: the 3 with the latest forecasts at their end" in texts(ax)
 
 
 def test_without_a_forecast_the_running_jobs_that_have_done_least_are_named():

@@ -44,7 +44,8 @@ def plot_eta(
 
     One job is drawn in full; 2 to 6 share the Axes, told apart by colour, dash and marker; 7 to 24 get a panel each
     inside the Axes (its `child_axes`), on one scale. Of more, the median and the ranges that hold half and nine tenths
-    of the forecasts of each moment are drawn, and over them by name the three that will be done last.
+    of the forecasts of each moment are drawn, and over them by name the three that will be done last; where none has a
+    forecast any more, those that had the latest.
 
     Parameters
     ----------
@@ -312,7 +313,9 @@ def _draw_crowd(view: _View) -> str:
     draw_crowd(view.ax, view.crowd, view.theme)
     labels = view.crowd.labels(lambda days: clock.clock_text(days, view.zone))
     canvas.write_end_labels(view.ax, [*labels, *_draw_named(view)], view.theme)
-    return crowd_text(view.tracks, "predicted finish", view.named, "to be done last")
+    goes_on = any(_row(track) == track.size - 1 for track in view.named)
+    which = "to be done last" if goes_on else "with the latest forecasts at their end"
+    return crowd_text(view.tracks, "predicted finish", view.named, which)
 
 
 def _newest(track: Track) -> list[float]:
