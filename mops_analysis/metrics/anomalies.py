@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +12,16 @@ from mops_analysis import schema
 from mops_analysis.metrics.arrays import (
     NS,
     Arrays,
+    Bools,
     Floats,
     IncludesFailed,
     Ints,
     Trail,
+    Window,
     median_by_job,
     nanoseconds,
 )
-from mops_analysis.metrics.counting import Work, fell, finished_as_served, includes_failed, work
+from mops_analysis.metrics.counting import counted, failed_as_served, fell, finished_as_served, includes_failed
 from mops_analysis.metrics.failures import wilson
 from mops_analysis.metrics.throughput import IDLE_STATUSES, RateClock
 
@@ -97,18 +99,18 @@ def anomalies(
     rule, width = includes_failed(arrays, processed_includes_failed), nanoseconds(window, "window")
     row, kind, detail = [], [], []
     for rows, jobs, block in arrays.blocks():
-        done = work(block, rule[jobs])
-        clock = RateClock.of(block, done)
-        for events in find_events(block, done, clock, finished_as_served(block, rule[jobs]), width):
+        finished = finished_as_served(block, rule[jobs])
+        for events in find_events(block, finished, RateClock.of(block, finished), width):
             row += [rows.start + at for at in events.row.tolist()]
             kind += [events.kind] * len(events.row)
             detail += [events.words(event) for event in range(len(events.row))]
     order = np.lexsort((kind, row)) if row else np.array([], dtype=np.int64)
     at = np.array(row, dtype=np.int64)[order]
-    label = {name: labels.take(arrays.job[at]).array for name, labels in arrays.label().items()}
+    job = arrays.job_of(at)
+    label = {name: labels.take(job).array for name, labels in arrays.label().items()}
     return pd.DataFrame(
         {
-            "job_id": pd.array(arrays.job_ids[arrays.job[at]], dtype="string"),
+            "job_id": pd.array(arrays.job_ids[job], dtype="string"),
             "sampled_at": pd.DatetimeIndex(arrays.time_ns[at], tz="UTC"),
             "kind": pd.array(np.array(kind, dtype=object)[order], dtype="string"),
             "detail": pd.array(np.array(detail, dtype=object)[order], dtype="string"),
@@ -126,20 +128,19 @@ class Events:
     words: Callable[[int], str]
 
 
-def find_events(block: Arrays, done: Work, clock: RateClock, finished: Ints, width: int) -> list[Events]:
-    """Every event in a block, from its work, its rate clock and the finished items as served.
+def find_events(block: Arrays, finished: Ints, clock: RateClock, width: int) -> Iterator[Events]:
+    """The events in a block, kind by kind, from its finished items as served and its rate clock.
 
     `width` is that of the window for bursts [ns].
     """
-    return [
-        _resets(block),
-        _total_changes(block),
-        _gaps(block, clock),
-        _stalls(block, clock),
-        _bursts(block, done, width),
-        *_contradictions(block, finished),
-        _unknown_statuses(block),
-    ]
+    yield _resets(block)
+    yield _total_changes(block)
+    yield _gaps(block, clock)
+    yield _stalls(block, clock)
+    del clock  # of a long job it is large
+    yield _bursts(block, finished, width)
+    yield from _contradictions(block, finished)
+    yield _unknown_statuses(block)
 
 
 def _resets(block: Arrays) -> Events:
@@ -158,7 +159,7 @@ def _resets(block: Arrays) -> Events:
 
 
 def _total_changes(block: Arrays) -> Events:
-    row = np.flatnonzero(block.steps(block.total) != 0)
+    row = np.flatnonzero(block.compared(np.not_equal, block.total))
     return Events(
         "total_changed",
         row,
@@ -168,10 +169,11 @@ def _total_changes(block: Arrays) -> Events:
 
 def _gaps(block: Arrays, clock: RateClock) -> Events:
     row = np.flatnonzero(clock.is_gap & ~block.previous(block.is_status(IDLE_STATUSES)))
+    usual = block.each_at(row, clock.usual_step)
 
     def words(event: int) -> str:
         at = row[event]
-        step, median = _duration(block.step_ns[at]), _duration(clock.usual_step[block.job[at]])
+        step, median = _duration(int(block.time_ns[at]) - int(block.time_ns[at - 1])), _duration(usual[event])
         return f"no sample for {step} since {_clock(block, at - 1)}; the usual step is {median}"
 
     return Events("gap", row, words)
@@ -180,107 +182,140 @@ def _gaps(block: Arrays, clock: RateClock) -> Events:
 def _stalls(block: Arrays, clock: RateClock) -> Events:
     moved = np.zeros(len(block.time_ns), dtype=bool)
     for counter in (block.processed, block.total, block.failed):
-        moved |= block.steps(counter) != 0
-    usual = _time_between_moves(block, clock, np.flatnonzero(moved))
-    limit = np.maximum(_MUCH_LONGER * usual, _QUIET)
-    moved[block.first] = True
-    since = np.maximum.accumulate(np.where(moved, np.arange(len(moved)), 0))
-    quiet = clock.running - clock.running[since]
+        moved |= block.compared(np.not_equal, counter)
+    limit = np.maximum(_MUCH_LONGER * _time_between_moves(block, clock, moved), _QUIET)
     waits = block.is_status({schema.PENDING_STATUS, *IDLE_STATUSES})
-    rows = np.flatnonzero((quiet > np.repeat(limit, np.diff(block.edges))) & ~waits)
-    begin, nth = np.unique(since[rows], return_index=True)
-    last = np.append(nth[1:], len(rows)) - 1
+    moved[block.first] = True
+    since = np.where(moved, np.arange(len(moved)), 0)
+    np.maximum.accumulate(since, out=since)
+    parts = []
+    for part in block.stretches():
+        quiet = clock.running[part] - clock.running[since[part]]
+        parts.append(part.start + np.flatnonzero((quiet > block.each_at(part, limit)) & ~waits[part]))
+    rows = np.concatenate(parts)
+    begin = rows[np.diff(since[rows], prepend=-1) != 0]
+    end = rows[np.diff(since[rows], append=-1) != 0]
+    start = since[begin]
+    lasted, least = clock.running[end] - clock.running[start], block.each_at(begin, limit)
 
     def words(event: int) -> str:
-        start, end = begin[event], rows[last[event]]
         return (
-            f"no counter moved for {_duration(quiet[end])} since {_clock(block, start)}; "
-            f"a stall is {_duration(limit[block.job[start]])} or more in this job"
+            f"no counter moved for {_duration(lasted[event])} since {_clock(block, start[event])}; "
+            f"a stall is {_duration(least[event])} or more in this job"
         )
 
-    return Events("stalled", rows[nth], words)
+    return Events("stalled", begin, words)
 
 
-def _time_between_moves(block: Arrays, clock: RateClock, moves: Ints) -> Floats:
+def _time_between_moves(block: Arrays, clock: RateClock, moved: Bools) -> Floats:
     """Median of the job's times from move to move on the rate clock [ns] (k)."""
-    between = np.diff(clock.running[moves])
-    own = block.job[moves[1:]] == block.job[moves[:-1]]
-    job = block.job[moves[1:]][own]
-    few = np.bincount(job, minlength=len(block.job_ids)) < 2
-    return np.where(few, _QUIET / 2, median_by_job(between[own], job, len(block.job_ids)))
+    moves = block.sums(moved)
+    first = (np.cumsum(moves) - moves)[moves > 0]  # has none before
+    between = np.delete(np.diff(clock.running[moved]), first[1:] - 1)
+    return np.where(moves < 3, _QUIET / 2, median_by_job(between, np.maximum(moves - 1, 0)))
 
 
-def _bursts(block: Arrays, done: Work, width: int) -> Events:
-    rises = np.flatnonzero(done.failed > 0)
-    window = Trail.of(block, block.so_far(block.step_ns), width).window(rises)
-    failed, finished = block.so_far(done.failed), block.so_far(done.finished)
-    failed_in, finished_in = window.rise(failed), window.rise(finished)
-    job = block.job[rises]
-    failed_before = failed[rises] + done.failed_before[job] - failed_in
-    finished_before = finished[rises] + done.finished_before[job] - finished_in
+def _bursts(block: Arrays, finished: Ints, width: int) -> Events:
+    rises = np.flatnonzero(block.compared(np.greater, failed_as_served(block)))
+    window = Trail.of(block, block.elapsed_ns, width).window(rises)
+    failed_in, failed_before = _in_and_before(counted(block, failed_as_served(block)), rises, window)
+    finished_in, finished_before = _in_and_before(counted(block, finished), rises, window)
     _, low, _ = wilson(failed_in, finished_in, _BURST_CONFIDENCE)
     _, _, high = wilson(failed_before, finished_before, _BURST_CONFIDENCE)
     bursts = np.flatnonzero((failed_in >= _FEW_FAILED) & (low > high))
     at = rises[bursts]
-    apart = np.diff(np.cumsum(block.step_ns)[at], prepend=0) > width
-    begins = apart | (np.diff(block.job[at], prepend=-1) != 0)
-    begin = bursts[begins]
+    apart = np.diff(np.clip(block.time_ns[at], 0, 2**62), prepend=0) > width
+    one = bursts[apart | (np.diff(block.job_of(at), prepend=-1) != 0)]
+    numbers = list(
+        zip(
+            failed_in[one],
+            finished_in[one],
+            window.width[one],
+            low[one],
+            failed_before[one],
+            finished_before[one],
+            high[one],
+            strict=True,
+        )
+    )
 
     def words(event: int) -> str:
-        one = begin[event]
+        failed, finished, took, least, failed_before, finished_before, most = numbers[event]
         return (
-            f"{failed_in[one]:,.0f} of {finished_in[one]:,.0f} items failed within {_duration(window.width[one])} "
-            f"(at least {low[one]:.1%}); before that {failed_before[one]:,.0f} of {finished_before[one]:,.0f} "
-            f"(at most {high[one]:.1%})"
+            f"{failed:,.0f} of {finished:,.0f} items failed within {_duration(took)} (at least {least:.1%}); "
+            f"before that {failed_before:,.0f} of {finished_before:,.0f} (at most {most:.1%})"
         )
 
-    return Events("failure_burst", rises[begin], words)
+    return Events("failure_burst", rises[one], words)
 
 
-def _contradictions(block: Arrays, finished: Ints) -> list[Events]:
-    processed, total, failed, percentage = block.processed, block.total, block.failed, block.percentage
+def _in_and_before(counted: Ints, rows: Ints, window: Window) -> tuple[Floats, Floats]:
+    """Items counted in the windows that end at these rows, and before them."""
+    within = window.rise(counted)
+    return within, counted[rows] - within
+
+
+_CONTRADICTIONS = (
+    "a counter is negative: processed_items {processed}, total_items {total}, failed_items {failed}",
+    "failed_items {failed:,} > total_items {total:,}",
+    "finished items {finished:,} > total_items {total:,}",
+    "failed_items {failed:,} > finished items {finished:,}",
+    "progress_percentage {percentage:g} is outside 0-100",
+    "progress_percentage {percentage:g} fits neither {processed:,} processed nor {failed:,} more of {total:,}",
+)
+
+
+def _contradictions(block: Arrays, finished: Ints) -> Iterator[Events]:
+    parts = [
+        [part.start + np.flatnonzero(holds) for holds in _contradict(block, finished, part)]
+        for part in block.stretches()
+    ]
+    for words, rows in zip(_CONTRADICTIONS, zip(*parts, strict=True), strict=True):
+        yield _contradiction(block, finished, words, np.concatenate(rows))
+
+
+def _contradict(block: Arrays, finished: Ints, rows: slice) -> list[Bools]:
+    """For each of the contradictions, whether the rows show it."""
+    processed, total, failed = block.processed[rows], block.total[rows], block.failed[rows]
+    percentage, finished = block.percentage[rows], finished[rows]
     is_total = total > 0
     share = 100.0 / np.maximum(total, 1)
     alone, both = (np.clip(items * share, 0, 100) for items in (processed, processed.astype(np.float64) + failed))
     outside = (percentage < 0) | (percentage > 100)
-    off = is_total & ~outside & (np.abs(percentage - alone) > 1) & (np.abs(percentage - both) > 1)
-    problems = {
-        "a counter is negative: processed_items {processed}, total_items {total}, failed_items {failed}": (
-            (processed < 0) | (total < 0) | (failed < 0)
-        ),
-        "failed_items {failed:,} > total_items {total:,}": is_total & (failed > total),
-        "finished items {finished:,} > total_items {total:,}": is_total & (finished > total) & (failed <= total),
-        "failed_items {failed:,} > finished items {finished:,}": (failed > finished) & (failed > 0),
-        "progress_percentage {percentage:g} is outside 0-100": outside,
-        "progress_percentage {percentage:g} fits neither {processed:,} processed nor {failed:,} more of {total:,}": off,
-    }
-    return [_contradiction(block, finished, words, np.flatnonzero(holds)) for words, holds in problems.items()]
+    return [
+        (processed < 0) | (total < 0) | (failed < 0),
+        is_total & (failed > total),
+        is_total & (finished > total) & (failed <= total),
+        (failed > finished) & (failed > 0),
+        outside,
+        is_total & ~outside & (np.abs(percentage - alone) > 1) & (np.abs(percentage - both) > 1),
+    ]
 
 
 def _contradiction(block: Arrays, finished: Ints, words: str, rows: Ints) -> Events:
-    times = np.bincount(block.job[rows], minlength=len(block.job_ids))
+    times = block.count(rows)
     first = block.first_of(rows)
-    first = first[first >= 0]
+    times, first = times[times > 0], first[first >= 0]
+    counted = finished[first]
 
     def told(event: int) -> str:
-        at = first[event]
+        at, count = first[event], times[event]
         fields = {name: getattr(block, name)[at] for name in ("processed", "total", "failed", "percentage")}
-        count = times[block.job[at]]
-        return words.format(**fields, finished=finished[at]) + f" (in {count:,} {'samples' if count > 1 else 'sample'})"
+        many = f" (in {count:,} {'samples' if count > 1 else 'sample'})"
+        return words.format(**fields, finished=counted[event]) + many
 
     return Events("inconsistent_counts", first, told)
 
 
 def _unknown_statuses(block: Arrays) -> Events:
     rows = np.flatnonzero(~block.is_status({*schema.STATUSES, *schema.TERMINAL_STATUSES}))
-    word = block.status[rows] if len(rows) else np.array([], dtype=object)
-    code = pd.factorize(word)[0]
-    _, nth = np.unique(block.job[rows] * len(rows) + code, return_index=True)
-    row = np.sort(rows[nth])
+    found = np.asarray(block.status_words[rows], dtype=object)
+    code = pd.factorize(found)[0]
+    _, nth = np.unique(block.job_of(rows) * len(rows) + code, return_index=True)
+    nth = np.sort(nth)
+    word = found[nth]
     return Events(
-        "unknown_status",
-        row,
-        lambda event: f"{block.status[row[event]]!r} is no documented status; taken as running on",
+        "unknown_status", rows[nth], lambda event: f"{word[event]!r} is no documented status; taken as running on"
     )
 
 

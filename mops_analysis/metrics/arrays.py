@@ -10,14 +10,15 @@ Sums run over integers: a job's numbers are the same to the last bit, whichever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
 
 from mops_analysis import schema
 from mops_analysis.errors import SchemaError
@@ -26,6 +27,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 IncludesFailed = bool | str  # True, False or "auto"
+Rows = slice | Ints  # rows in turn, or rising indices
+Value = TypeVar("Value", bound=np.generic)
 
 NS = 1_000_000_000  # nanoseconds in a second
 
@@ -77,11 +80,8 @@ class Arrays:
         SchemaError
             As `schema.validate`.
         """
-        if not isinstance(samples, pd.DataFrame):
-            raise SchemaError(f"expected a samples frame (pandas DataFrame), got {type(samples).__name__}")
-        positioned = samples.set_axis(pd.RangeIndex(len(samples)))
-        checked = schema.validate(positioned)
-        edges = np.append(schema.changes(checked["job_id"].array), len(checked))
+        checked, first = schema.by_job(schema.check(samples).reset_index(drop=True))
+        edges = np.append(first, len(checked))
         return cls(
             samples=samples,
             order=None if isinstance(checked.index, pd.RangeIndex) else checked.index.to_numpy(dtype=np.int64),
@@ -105,33 +105,52 @@ class Arrays:
         """Index of the last row of each job (k)."""
         return self.edges[1:] - 1
 
+    @property
+    def elapsed_ns(self) -> Ints:
+        """Time since the job's first sample [ns] (n)."""
+        # 1970 to 2116: differences of what lies outside would not fit 64 bits.
+        elapsed = np.clip(self.time_ns, 0, 2**62)
+        elapsed -= self.each(elapsed[self.first])
+        return elapsed
+
     @cached_property
     def job(self) -> Ints:
         """The number of the row's job, 0 to k - 1 (n)."""
-        return np.repeat(np.arange(len(self.job_ids)), np.diff(self.edges))
+        return self.each(np.arange(len(self.job_ids)))
 
     @cached_property
-    def head(self) -> Ints:
-        """Index of the first row of the row's job (n)."""
-        return np.repeat(self.first, np.diff(self.edges))
+    def lengths(self) -> Ints:
+        """How many rows each job has (k)."""
+        return np.diff(self.edges)
 
-    @cached_property
-    def status(self) -> npt.NDArray[np.object_]:
-        """The status words as Python strings (n)."""
-        words, rows = self._status_runs
-        return np.repeat(words, rows)
+    def each(self, values: npt.NDArray[Value]) -> npt.NDArray[Value]:
+        """A value of each job (k) at each of its rows (n)."""
+        return np.repeat(values, self.lengths)
+
+    def each_at(self, rows: Rows, values: npt.NDArray[Value]) -> npt.NDArray[Value]:
+        """A value of each job (k) at some of its rows."""
+        if isinstance(rows, slice):
+            edges: Ints = np.clip(self.edges, rows.start, rows.stop)
+            return np.repeat(values, np.diff(edges))
+        return np.repeat(values, self.count(rows))
+
+    def job_of(self, rows: Ints) -> Ints:
+        """The number of the job of each of the (rising) rows, 0 to k - 1."""
+        return self.each_at(rows, np.arange(len(self.job_ids)))
+
+    def count(self, rows: Ints) -> Ints:
+        """How many of the (rising) rows each job has (k)."""
+        return np.diff(np.searchsorted(rows, self.edges))
+
+    def sums(self, values: Ints | Bools) -> Ints:
+        """Sum of the values over each job's rows (k)."""
+        return np.add.reduceat(values, self.first, dtype=np.int64)
 
     @cached_property
     def _status_runs(self) -> tuple[npt.NDArray[np.object_], Ints]:
         """The status words in turn, and how many rows each one holds: they change seldom."""
         starts = schema.changes(self.status_words)
         return self.status_words[starts].to_numpy(dtype=object), np.diff(starts, append=len(self.status_words))
-
-    @cached_property
-    def step_ns(self) -> Ints:
-        """Time since the job's previous sample, 0 at its first [ns] (n)."""
-        # 1970 to 2116: differences of what lies outside would not fit 64 bits.
-        return self.steps(np.clip(self.time_ns, 0, 2**62))
 
     def is_status(self, words: Collection[str]) -> Bools:
         """Whether the row's status is one of the words (n)."""
@@ -145,12 +164,19 @@ class Arrays:
         change[self.first] = 0
         return change
 
-    def so_far(self, values: Ints | Bools) -> Ints:
-        """Sum of the values over the job's rows up to and with this one (n)."""
-        running = np.cumsum(values, dtype=np.int64)
-        before = running[self.first] - values[self.first]
-        running -= before if len(before) == 1 else np.repeat(before, np.diff(self.edges))
-        return running
+    def compared(self, how: np.ufunc, values: Ints) -> Bools:
+        """How a value compares with that of the job's previous row, such as `numpy.less`; False at its first (n)."""
+        holds = np.zeros(len(values), dtype=bool)
+        how(values[1:], values[:-1], out=holds[1:])
+        holds[self.first] = False
+        return holds
+
+    def so_far(self, values: Ints | Bools, *, out: Ints | None = None) -> Ints:
+        """Sum of the values over the job's rows up to and with this one (n); `out` may be the values themselves."""
+        before = self.sums(values)[:-1]
+        running = values.astype(np.int64) if out is None else out
+        running[self.first[1:]] -= before  # each job starts anew
+        return np.cumsum(running, out=running)
 
     def previous(self, values: Bools) -> Bools:
         """The value of the job's previous row, False at its first (n)."""
@@ -161,49 +187,37 @@ class Arrays:
 
     def first_of(self, rows: Ints) -> Ints:
         """For each job, the first of the (rising) rows that is its own; -1 where none is (k)."""
+        starts = np.searchsorted(rows, self.edges)
         found = np.full(len(self.job_ids), -1)
-        found[self.job[rows[::-1]]] = rows[::-1]  # of several values for one place numpy keeps the last
+        has = starts[:-1] < starts[1:]
+        found[has] = rows[starts[:-1][has]]
         return found
 
     def only(self, jobs: Bools) -> tuple[Ints, Arrays]:
         """Some of the jobs as they stand here, with the rows that are theirs."""
         if jobs.all():
             return np.arange(len(self.time_ns)), self
-        lengths = np.diff(self.edges)
-        rows = np.flatnonzero(np.repeat(jobs, lengths))
-        some = Arrays(
-            samples=self.samples,
-            order=self.caller(rows),
-            job_ids=self.job_ids[jobs],
-            edges=np.append(0, np.cumsum(lengths[jobs])),
-            time_ns=self.time_ns[rows],
-            status_words=self.status_words[rows],
-            processed=self.processed[rows],
-            total=self.total[rows],
-            failed=self.failed[rows],
-            percentage=self.percentage[rows],
-        )
-        return rows, some
+        rows = np.flatnonzero(self.each(jobs))
+        return rows, self._part(rows, jobs, self.caller(rows))
 
     def blocks(self) -> Iterator[tuple[slice, slice, Arrays]]:
         """Blocks of whole jobs, each with its rows and its jobs; one empty block where there are no samples."""
         job = 0
         while True:
             beyond = int(np.searchsorted(self.edges, self.edges[job] + _BLOCK_ROWS, side="right")) - 1
-            end = min(max(beyond, job + 1), len(self.job_ids))
-            yield self._block(slice(job, end))
-            job = end
+            jobs = slice(job, min(max(beyond, job + 1), len(self.job_ids)))
+            rows = slice(int(self.edges[jobs.start]), int(self.edges[jobs.stop]))
+            yield rows, jobs, self._part(rows, jobs, None if self.order is None else self.order[rows])
+            job = jobs.stop
             if job >= len(self.job_ids):
                 return
 
-    def _block(self, jobs: slice) -> tuple[slice, slice, Arrays]:
-        edges = self.edges[jobs.start : jobs.stop + 1]
-        rows = slice(int(edges[0]), int(edges[-1]))
-        block = Arrays(
+    def _part(self, rows: Rows, jobs: slice | Bools, order: Ints | None) -> Arrays:
+        return Arrays(
             samples=self.samples,
-            order=None if self.order is None else self.order[rows],
+            order=order,
             job_ids=self.job_ids[jobs],
-            edges=edges - edges[0],
+            edges=np.append(0, np.cumsum(self.lengths[jobs])),
             time_ns=self.time_ns[rows],
             status_words=self.status_words[rows],
             processed=self.processed[rows],
@@ -211,12 +225,10 @@ class Arrays:
             failed=self.failed[rows],
             percentage=self.percentage[rows],
         )
-        return rows, jobs, block
 
-    def stretches(self) -> Iterator[Ints]:
-        """The rows in turn, so many at once as stay in the processor's cache."""
-        for part in stretches(len(self.time_ns)):
-            yield np.arange(part.start, part.stop)
+    def stretches(self) -> Iterator[slice]:
+        """The rows in turn, as `stretches` gives them; one empty stretch where there are no samples."""
+        return stretches(len(self.time_ns)) if len(self.time_ns) else iter([slice(0, 0)])
 
     def frame(self, columns: Mapping[str, Any]) -> pd.DataFrame:
         """Put results back under the caller's rows.
@@ -262,8 +274,11 @@ def stretches(rows: int) -> Iterator[slice]:
         yield slice(start, min(start + _BLOCK_ROWS, rows))
 
 
+Piece = tuple[slice, dict[str, npt.NDArray[Any]]]
+
+
 def by_block(
-    arrays: Arrays, formula: Callable[[Arrays, Bools], Mapping[str, npt.NDArray[Any]]], includes_failed: Bools
+    arrays: Arrays, formula: Callable[[Arrays, Bools], Iterable[Piece]], includes_failed: Bools
 ) -> dict[str, npt.NDArray[Any]]:
     """Columns of one value per sample: the formula's, block after block.
 
@@ -272,7 +287,8 @@ def by_block(
     arrays
         Samples of n rows and k jobs.
     formula
-        Takes a block and its part of `includes_failed`; returns name to array of one value per row of the block.
+        Takes a block and its part of `includes_failed`; gives pieces of the columns: rows of the block, and name to
+        array of one value for each of them.
     includes_failed
         Per job, whether its processed items include the failed ones (k).
 
@@ -283,12 +299,11 @@ def by_block(
     """
     columns: dict[str, npt.NDArray[Any]] = {}
     for rows, jobs, block in arrays.blocks():
-        for name, values in formula(block, includes_failed[jobs]).items():
-            if len(values) == len(arrays.time_ns):
-                columns[name] = values
-                continue
-            column = columns.setdefault(name, np.empty(len(arrays.time_ns), dtype=values.dtype))
-            column[rows] = values
+        for part, values in formula(block, includes_failed[jobs]):
+            for name in list(values):
+                if name not in columns:
+                    columns[name] = np.empty(len(arrays.time_ns), dtype=values[name].dtype)
+                columns[name][rows][part] = values.pop(name)  # else it would be held while the next piece is made
     return columns
 
 
@@ -304,15 +319,15 @@ class Trail:
         Width of the windows, in the unit of the axis.
     key, reach
         One rising axis through all jobs, and the width along it (n).
-    head
-        Index of the first row of the row's job (n).
+    block
+        The jobs.
     """
 
     axis: Ints
     width: int
     key: Ints
     reach: int
-    head: Ints
+    block: Arrays
 
     @classmethod
     def of(cls, block: Arrays, axis: Ints, width: int) -> Trail:
@@ -320,18 +335,29 @@ class Trail:
         # A step beyond the width cannot be told from one of the width by any window, so cutting it keeps the sum within
         # 64 bits.
         reach = min(width, int(axis.max(initial=0)) + 1)
-        links = np.minimum(block.steps(axis), reach)
+        links = block.steps(axis)
+        np.minimum(links, reach, out=links)
         links[block.first] = reach
-        return cls(axis, width, np.cumsum(links, out=links), reach, block.head)
+        return cls(axis, width, np.cumsum(links, out=links), reach, block)
 
-    def window(self, rows: Ints) -> Window:
+    def window(self, rows: Rows) -> Window:
         """The windows that end at these rows."""
-        left = np.maximum(np.searchsorted(self.key, self.key[rows] - self.reach, side="right") - 1, self.head[rows])
-        right = np.minimum(left + 1, len(self.axis) - 1)
-        edge = np.maximum(self.axis[rows] - self.width, 0)
-        step = np.maximum(self.axis[right] - self.axis[left], 1)
-        share = (edge - self.axis[left]) / step
-        return Window(rows=rows, left=left, share=share, width=self.axis[rows] - edge)
+        edges = self.key[rows] - self.reach
+        left = _merged(self.key, edges) if isinstance(rows, slice) else np.searchsorted(self.key, edges, side="right")
+        left = np.maximum(left - 1, self.block.each_at(rows, self.block.first))
+        end, start = self.axis[rows], self.axis[left]
+        edge = np.maximum(end - self.width, 0)
+        step = np.maximum(self.axis.take(left + 1, mode="clip") - start, 1)
+        return Window(rows=rows, left=left, share=(edge - start) / step, width=end - edge)
+
+
+def _merged(key: Ints, places: Ints) -> Ints:
+    """How many keys lie at or before each place, both rising."""
+    # As `np.searchsorted` with side="right". Where there are about as many places as keys it takes ten times as long as
+    # to merge them, which is what a stable sort does with two rising runs.
+    first, last = np.searchsorted(key, places[[0, -1]], side="right") if len(places) else (0, 0)
+    order = np.argsort(np.concatenate([key[first:last], places]), kind="stable")
+    return np.flatnonzero(order >= last - first) - np.arange(len(places)) + first
 
 
 @dataclass(frozen=True)
@@ -350,40 +376,42 @@ class Window:
         What the window covers, cut at the job's first row, in the unit of the axis (m).
     """
 
-    rows: Ints
+    rows: Rows
     left: Ints
     share: Floats
     width: Ints
 
     def rise(self, counter: Ints) -> Floats:
         """Rise of a counter within the window, the counter running straight from row to row (m)."""
-        right = np.minimum(self.left + 1, len(counter) - 1)
-        before = counter[self.left]
-        return np.asarray((counter[self.rows] - before) - self.share * (counter[right] - before), dtype=np.float64)
+        before, after = counter[self.left], counter.take(self.left + 1, mode="clip")
+        return np.asarray((counter[self.rows] - before) - self.share * (after - before), dtype=np.float64)
 
 
-def median_by_job(values: Ints | Floats, job: Ints, jobs: int) -> Floats:
+def median_by_job(values: Ints | Floats, counts: Ints) -> Floats:
     """Median of each job's values, NaN where it has none.
 
     Parameters
     ----------
     values
-        Values in any order (m).
-    job
-        The number of each value's job, never falling (m).
-    jobs
-        How many jobs there are.
+        The values of one job after the other (m).
+    counts
+        How many values each job has (k).
     """
-    counts = np.bincount(job, minlength=jobs)
-    starts = np.cumsum(counts) - counts
-    median = np.full(jobs, np.nan)
+    ends = np.cumsum(counts)
+    median = np.full(len(counts), np.nan)
     # Jobs of one length are the rows of a table: selecting in it costs a twentieth of sorting by job and value.
     for count in np.unique(counts[counts > 0]):
         alike = np.flatnonzero(counts == count)
         low, high = (count - 1) // 2, count // 2
-        table = np.partition(values[starts[alike, None] + np.arange(count)], (low, high), axis=1)
+        table = sliding_window_view(values, count)[ends[alike] - count]
+        table.partition((low, high), axis=1)
         median[alike] = table[:, low] + (table[:, high] - table[:, low]) / 2
     return median
+
+
+def quotient(dividend: npt.NDArray[np.number[Any]], divisor: Ints, where: Bools) -> Floats:
+    """The quotient where it is asked for, else NaN."""
+    return np.asarray(dividend / np.where(where, divisor, np.nan), dtype=np.float64)
 
 
 def seconds(duration: float | str | pd.Timedelta, name: str) -> float:

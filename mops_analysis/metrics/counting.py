@@ -215,10 +215,10 @@ def _found(arrays: Arrays) -> _Found:
         failing = np.flatnonzero(block.failed > 0)
         if not len(failing):
             continue
-        found.nothing_failed[jobs] = np.bincount(block.job[failing], minlength=len(block.job_ids)) == 0
+        found.nothing_failed[jobs] = block.count(failing) == 0
         count = np.zeros((len(block.job_ids), len(_EVIDENCE)), dtype=np.int64)
         for kind, row in enumerate(_telling(block, failing)):
-            count[:, kind] = np.bincount(block.job[row], minlength=len(block.job_ids))
+            count[:, kind] = block.count(row)
             first = block.first_of(row)
             found.row[jobs, kind] = np.where(first < 0, -1, rows.start + first)
         balance = count[:, _WEAK - 1] - count[:, _WEAK]
@@ -231,7 +231,7 @@ def _telling(block: Arrays, row: Ints) -> list[Ints]:
     """For each kind of evidence, those of the rows (all with failed items) that have it."""
     processed, total, failed = (_counts(counts[row]) for counts in (block.processed, block.total, block.failed))
     both = processed + failed
-    ends = np.flatnonzero((row == block.last[block.job[row]]) & (total > 0))
+    ends = np.flatnonzero((row == block.each_at(row, block.last)) & (total > 0))
     ends = ends[block.is_status(schema.FINISHED_STATUSES)[row[ends]]]
     beyond = np.flatnonzero((both > total) & (processed <= total) & (total > 0))
     more_failed = np.flatnonzero(failed > processed)
@@ -248,18 +248,16 @@ def _telling(block: Arrays, row: Ints) -> list[Ints]:
 
 def _at_settled_total(block: Arrays, row: Ints) -> Ints:
     """Those of the rows at the job's last total that had it in the sample before too, or are at the end."""
-    is_last_total = block.total[row] == block.total[block.last[block.job[row]]]
-    stood = (row != block.head[row]) & (block.total[row] == block.total[np.maximum(row - 1, 0)])
+    is_last_total = block.total[row] == block.each_at(row, block.total[block.last])
+    stood = (row != block.each_at(row, block.first)) & (block.total[row] == block.total[np.maximum(row - 1, 0)])
     settled: Ints = row[is_last_total & (stood | block.is_status(schema.TERMINAL_STATUSES)[row])]
     return settled
 
 
 def _before_any_fall(block: Arrays, row: Ints) -> Ints:
     """Those of the rows by which `processed_items` had not fallen."""
-    if not len(row):
-        return row
-    falls = block.so_far(block.steps(_counts(block.processed)) < 0)
-    before: Ints = row[falls[row] == 0]
+    fall = block.first_of(np.flatnonzero(block.compared(np.less, _counts(block.processed))))
+    before: Ints = row[row < block.each_at(row, np.where(fall < 0, len(block.time_ns), fall))]
     return before
 
 
@@ -346,40 +344,29 @@ def _counts(counter: Ints) -> Ints:
 
 def finished_as_served(block: Arrays, includes_failed: Bools) -> Ints:
     """Finished items by the service's counters, falls and all [items] (n)."""
-    adds = np.repeat(~includes_failed, np.diff(block.edges))
-    return _counts(block.processed) + np.where(adds, _counts(block.failed), 0)
+    finished = _counts(block.processed)
+    finished += np.where(block.each(includes_failed), 0, _counts(block.failed))
+    return finished
+
+
+def failed_as_served(block: Arrays) -> Ints:
+    """Failed items by the service's counter, falls and all [items] (n)."""
+    return _counts(block.failed)
+
+
+def rises(block: Arrays, counter: Ints) -> Ints:
+    """Items counted since the job's sample before: 0 where the counter fell, and at the job's first sample (n)."""
+    rise = block.steps(counter)
+    return np.maximum(rise, 0, out=rise)
+
+
+def counted(block: Arrays, counter: Ints) -> Ints:
+    """Items counted since the job's start: what the counter had at its first sample, and all rises since (n)."""
+    rise = rises(block, counter)
+    rise[block.first] = np.maximum(counter[block.first], 0)
+    return block.so_far(rise, out=rise)
 
 
 def fell(block: Arrays) -> Bools:
     """Whether a counter of items is less than in the job's sample before (n)."""
-    return (block.steps(_counts(block.processed)) < 0) | (block.steps(_counts(block.failed)) < 0)
-
-
-@dataclass(frozen=True)
-class Work:
-    """The counters of n samples with their falls removed.
-
-    Attributes
-    ----------
-    finished, failed
-        Items since the job's sample before this one: the rise of the counter, 0 where it fell and at the job's first
-        sample [items] (n).
-    finished_before, failed_before
-        What the service had counted by the job's first sample [items] (k).
-    """
-
-    finished: Ints
-    failed: Ints
-    finished_before: Ints
-    failed_before: Ints
-
-
-def work(block: Arrays, includes_failed: Bools) -> Work:
-    """Items finished and failed from sample to sample, by the rule of each job."""
-    finished, failed = finished_as_served(block, includes_failed), _counts(block.failed)
-    return Work(
-        finished=np.maximum(block.steps(finished), 0),
-        failed=np.maximum(block.steps(failed), 0),
-        finished_before=np.maximum(finished[block.first], 0),
-        failed_before=np.maximum(failed[block.first], 0),
-    )
+    return block.compared(np.less, _counts(block.processed)) | block.compared(np.less, _counts(block.failed))

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mops_analysis.errors import SchemaError
-from mops_analysis.metrics.arrays import Arrays, Bools, Floats, IncludesFailed, Ints, Trail, by_block, nanoseconds
-from mops_analysis.metrics.counting import includes_failed, work
+from mops_analysis.metrics.arrays import (
+    NS,
+    Arrays,
+    Bools,
+    Floats,
+    IncludesFailed,
+    Ints,
+    Piece,
+    Trail,
+    by_block,
+    nanoseconds,
+)
+from mops_analysis.metrics.counting import counted, failed_as_served, finished_as_served, includes_failed
 
 
 def failure_rate(
@@ -75,15 +85,21 @@ def failure_rate(
     check_confidence(confidence)
     width = None if window is None else nanoseconds(window, "window")
 
-    def formula(block: Arrays, includes_failed: Bools) -> Mapping[str, npt.NDArray[np.generic]]:
-        columns = np.empty((5, len(block.time_ns)))
-        for rows, failed, finished in _counts(block, includes_failed, width):
-            columns[:, rows[0] : rows[-1] + 1] = failed, finished, *wilson(failed, finished, confidence)
-        return dict(zip(_COLUMNS, columns, strict=True))
+    def formula(block: Arrays, includes_failed: Bools) -> Iterator[Piece]:
+        failed = counted(block, failed_as_served(block))
+        finished = counted(block, finished_as_served(block, includes_failed))
+        trail = None if width is None else Trail.of(block, block.elapsed_ns, width)
+        for rows in block.stretches():
+            if trail is None:
+                counts = failed[rows].astype(np.float64), finished[rows].astype(np.float64)
+            else:
+                window = trail.window(rows)
+                counts = window.rise(failed), window.rise(finished)
+            yield rows, dict(zip(_COLUMNS, (*counts, *wilson(*counts, confidence)), strict=True))
 
     rates = arrays.frame(by_block(arrays, formula, includes_failed(arrays, processed_includes_failed)))
     if width is not None:
-        rates.attrs["window_s"] = width / 1e9  # so that a chart can tell the rates of a window from those so far
+        rates.attrs["window_s"] = width / NS  # so that a chart can tell the rates of a window from those so far
     return rates
 
 
@@ -94,24 +110,6 @@ def check_confidence(confidence: float) -> None:
     """Raise SchemaError unless it is a share between 0 and 1."""
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 < confidence < 1:
         raise SchemaError(f"confidence: expected a share between 0 and 1 such as 0.95, got {confidence!r}")
-
-
-def _counts(block: Arrays, includes_failed: Bools, width: int | None) -> Iterator[tuple[Ints, Floats, Floats]]:
-    """Failed and finished items, one stretch of rows after the other."""
-    done = work(block, includes_failed)
-    failed, finished = block.so_far(done.failed), block.so_far(done.finished)
-    trail = None if width is None else Trail.of(block, block.so_far(block.step_ns), width)
-    for rows in block.stretches():
-        if trail is not None:
-            window = trail.window(rows)
-            yield rows, window.rise(failed), window.rise(finished)
-        else:
-            job = block.job[rows]
-            yield (
-                rows,
-                (failed[rows] + done.failed_before[job]).astype(np.float64),
-                (finished[rows] + done.finished_before[job]).astype(np.float64),
-            )
 
 
 def per_usual(rate: float, usual: float) -> float:
@@ -125,8 +123,8 @@ def wilson(failed: Floats | Ints, finished: Floats | Ints, confidence: float) ->
 
     # Counts at a window's edge are interpolated: where all failed, the two may differ in the last bit.
     says = (finished > 0) & (failed <= finished * (1 + 1e-12))
-    of, out_of = np.minimum(failed[says], finished[says]), finished[says]
-    rate, low, high = (np.full(len(failed), np.nan) for _ in range(3))
-    rate[says] = of / out_of
-    low[says], high[says] = proportion_confint(of, out_of, alpha=1 - confidence, method="wilson")
-    return rate, np.clip(low, 0, rate), np.clip(high, rate, 1)
+    out_of = np.where(says, finished, np.nan)
+    of = np.minimum(failed, out_of)
+    rate = of / out_of
+    low, high = proportion_confint(of, out_of, alpha=1 - confidence, method="wilson")
+    return rate, np.minimum(low, rate), np.maximum(high, rate)

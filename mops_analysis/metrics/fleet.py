@@ -11,11 +11,11 @@ import pandas as pd
 
 from mops_analysis import schema
 from mops_analysis.metrics.arrays import Arrays, IncludesFailed, Ints, median_by_job, nanoseconds
-from mops_analysis.metrics.counting import Votes, includes_failed, votes, work
+from mops_analysis.metrics.counting import Votes, failed_as_served, finished_as_served, includes_failed, rises, votes
 from mops_analysis.metrics.failures import per_usual, wilson
 from mops_analysis.metrics.summary import instant
 from mops_analysis.metrics.summary import summary as summary_of
-from mops_analysis.metrics.throughput import RateClock, zone_of
+from mops_analysis.metrics.throughput import RateClock, window_rates, zone_of
 
 _ENOUGH = 5  # ended jobs before their failure rates say what is usual
 _OF_SUMMARY = ("job_id", "status", "last_sampled_at", "ended_before", "failure_rate", "eta", "eta_low", "eta_high")
@@ -137,9 +137,12 @@ def newest_rates(
     rule = includes_failed(arrays, processed_includes_failed)
     columns = np.empty((2, len(arrays.job_ids)))
     for _, jobs, block in arrays.blocks():
-        rate = RateClock.of(block, work(block, rule[jobs])).rates(block, width)
-        known = np.flatnonzero(~np.isnan(rate))
-        columns[:, jobs] = rate[block.last], median_by_job(rate[known], block.job[known], len(block.job_ids))
+        served = finished_as_served(block, rule[jobs])
+        clock = RateClock.of(block, served)
+        finished = clock.finished(block, rises(block, served))
+        rate = np.concatenate([rate for _, rate in window_rates(block, clock, finished, width)])
+        known = ~np.isnan(rate)
+        columns[:, jobs] = rate[block.last], median_by_job(rate[known], block.sums(known))
     names = ("items_per_s", "usual_items_per_s")
     return pd.DataFrame({"job_id": pd.array(arrays.job_ids, dtype="string"), **dict(zip(names, columns, strict=True))})
 
@@ -180,8 +183,8 @@ def work_of_late(
     rule = includes_failed(arrays, processed_includes_failed)
     tails = {}
     for _, jobs, block in arrays.blocks():
-        done = work(block, rule[jobs])
-        failed, finished = block.so_far(done.failed), block.so_far(done.finished)
+        served = failed_as_served(block), finished_as_served(block, rule[jobs])
+        failed, finished = (block.so_far(rises(block, counter)) for counter in served)
         ends = block.edges[1:].tolist()
         for job_id, first, end in zip(block.job_ids.tolist(), block.first.tolist(), ends, strict=True):
             before = int(np.searchsorted(block.time_ns[first:end], since.value, side="right")) - 1

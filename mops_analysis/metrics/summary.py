@@ -12,11 +12,11 @@ import pandas as pd
 from mops_analysis import schema
 from mops_analysis.errors import SchemaError
 from mops_analysis.metrics.anomalies import find_events
-from mops_analysis.metrics.arrays import NS, Arrays, Bools, Floats, IncludesFailed, Ints, Trail
-from mops_analysis.metrics.counting import finished_as_served, includes_failed, work
+from mops_analysis.metrics.arrays import NS, Arrays, Bools, Floats, IncludesFailed, Ints, Trail, quotient
+from mops_analysis.metrics.counting import counted, failed_as_served, finished_as_served, includes_failed, rises
 from mops_analysis.metrics.eta import COLUMNS, eta, forecast_at
 from mops_analysis.metrics.failures import wilson
-from mops_analysis.metrics.throughput import IDLE_STATUSES, RateClock
+from mops_analysis.metrics.throughput import IDLE_STATUSES, RateClock, window_rate
 
 _WINDOW = 120 * NS  # the default of `throughput` and `anomalies`
 _CONFIDENCE = 0.95  # the default of `failure_rate`
@@ -125,16 +125,12 @@ def _block_summary(block: Arrays, includes_failed: Bools, until: int | None) -> 
     started = _started(block, finished)
     ended = _ended(block, is_terminal)
     completed = block.is_status(schema.GOOD_STATUSES)[last]
-    done = work(block, includes_failed)
-    clock = RateClock.of(block, done)
-    rate, low, high = wilson(
-        done.failed_before + block.so_far(done.failed)[last],
-        done.finished_before + block.so_far(done.finished)[last],
-        _CONFIDENCE,
-    )
-    events = find_events(block, done, clock, finished, _WINDOW)
+    clock = RateClock.of(block, finished)
+    rates, events = _rates(block, finished, clock), find_events(block, finished, clock, _WINDOW)
+    del clock  # of a long job it takes much memory; `find_events` lets go of it half-way
+    rate, low, high = wilson(counted(block, failed_as_served(block))[last], counted(block, finished)[last], _CONFIDENCE)
     return {
-        "status": block.status[last],
+        "status": np.asarray(block.status_words[last], dtype=object),
         "terminal": is_terminal[last],
         "first_sampled_at": time[block.first],
         "last_sampled_at": time[last],
@@ -146,14 +142,23 @@ def _block_summary(block: Arrays, includes_failed: Bools, until: int | None) -> 
         "finished_items": finished[last],
         "failed_items": failed,
         "share_done": _share_done(finished[last], total, completed),
-        "mean_items_per_s": _quotient(clock.finished[last] * float(NS), clock.running[last]),
-        "last_items_per_s": clock.rate(Trail.of(block, clock.running, _WINDOW).window(last), _WINDOW),
+        **rates,
         "failure_rate": rate,
         "failure_rate_low": low,
         "failure_rate_high": high,
-        "anomalies": sum(
-            (np.bincount(block.job[event.row], minlength=len(last)) for event in events), np.zeros(len(last), np.int64)
-        ),
+        "anomalies": sum((block.count(kind.row) for kind in events), np.zeros(len(last), np.int64)),
+    }
+
+
+def _rates(block: Arrays, finished: Ints, clock: RateClock) -> dict[str, Floats]:
+    """Items per second over all the time of the rate clock, and over its last window (k)."""
+    last = block.last
+    window = Trail.of(block, clock.running, _WINDOW).window(last)
+    done = clock.finished(block, rises(block, finished))
+    ran = clock.running[last]
+    return {
+        "mean_items_per_s": quotient(done[last] * 1e9, ran, where=ran > 0),
+        "last_items_per_s": window_rate(window.rise(done), window.rise(clock.in_gaps(block)), window.width, _WINDOW),
     }
 
 
@@ -166,10 +171,11 @@ def _forecast(
     """The forecast at each last sample; a job that has ended has none, and costs nothing if none learns from it."""
     if known is not None:
         return forecast_at(arrays, arrays.last, known).reset_index(drop=True)
-    row, learning = arrays.only(~is_terminal | _is_lesson(arrays, is_terminal))
+    learns = ~is_terminal | _is_lesson(arrays, is_terminal)
+    row, learning = arrays.only(learns)
     forecast = eta(arrays.samples.iloc[arrays.caller(row)], processed_includes_failed=processed_includes_failed)
-    job = arrays.job[row[learning.last]]
-    return forecast[list(COLUMNS)].iloc[learning.last].set_axis(job).reindex(np.arange(len(is_terminal)))
+    newest = forecast[list(COLUMNS)].iloc[learning.last].set_axis(np.flatnonzero(learns))
+    return newest.reindex(np.arange(len(learns)))
 
 
 def _is_lesson(arrays: Arrays, is_terminal: Bools) -> Bools:
@@ -188,10 +194,9 @@ def _started(block: Arrays, finished: Ints) -> Ints:
 
 def _ended(block: Arrays, is_terminal: Bools) -> Ints:
     """The first of the job's last rows in terminal statuses, -1 where the job has not ended (k)."""
-    runs = np.flatnonzero(~is_terminal)
-    ended = block.first.copy()
-    ended[block.job[runs]] = runs + 1  # of several values for one place numpy keeps the last
-    return np.where(is_terminal[block.last], ended, -1)
+    begins = np.flatnonzero(is_terminal & ~block.previous(is_terminal))
+    newest = np.append(begins, -1)[np.searchsorted(begins, block.last, side="right") - 1]
+    return np.where(is_terminal[block.last], newest, -1)
 
 
 def _bounds(block: Arrays, name: str, row: Ints) -> dict[str, Ints]:
@@ -210,12 +215,5 @@ def _elapsed(block: Arrays, started: Ints, ended: Ints, until: int | None) -> Fl
 
 
 def _share_done(finished: Ints, total: Ints, completed: Bools) -> Floats:
-    share = np.clip(_quotient(finished, total), 0, 1)
+    share = np.clip(quotient(finished, total, where=total > 0), 0, 1)
     return np.where((total <= 0) & completed, 1.0, share)
-
-
-def _quotient(dividend: npt.NDArray[np.number[Any]], divisor: Ints) -> Floats:
-    """The quotient, NaN where the divisor is not above 0."""
-    quotient = np.full(len(divisor), np.nan)
-    np.divide(dividend, divisor, out=quotient, where=divisor > 0)
-    return quotient

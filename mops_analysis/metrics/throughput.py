@@ -13,14 +13,13 @@ Metrics: `throughput` per sample, `throughput_by` per period.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mops_analysis import schema
@@ -32,13 +31,14 @@ from mops_analysis.metrics.arrays import (
     Floats,
     IncludesFailed,
     Ints,
+    Piece,
     Trail,
-    Window,
     by_block,
     median_by_job,
     nanoseconds,
+    quotient,
 )
-from mops_analysis.metrics.counting import Work, includes_failed, work
+from mops_analysis.metrics.counting import failed_as_served, finished_as_served, includes_failed, rises
 
 #: The rate clock stands still from a sample in one of these to the next sample.
 IDLE_STATUSES = schema.TERMINAL_STATUSES | {schema.REVIEW_STATUS}
@@ -106,18 +106,19 @@ def throughput(
     arrays = Arrays.of(samples)
     width = nanoseconds(window, "window")
 
-    def formula(block: Arrays, includes_failed: Bools) -> Mapping[str, npt.NDArray[np.generic]]:
-        done = work(block, includes_failed)
-        clock = RateClock.of(block, done)
-        return {
-            "finished_items": block.so_far(done.finished),
-            "interval_items_per_s": _interval_rate(block, clock, done),
-            "items_per_s": clock.rates(block, width),
-        }
+    def formula(block: Arrays, includes_failed: Bools) -> Iterator[Piece]:
+        served = finished_as_served(block, includes_failed)
+        clock, done = RateClock.of(block, served), rises(block, served)
+        yield slice(None), {"finished_items": block.so_far(done)}
+        yield slice(None), {"interval_items_per_s": _interval_rates(block, clock, done)}
+        finished = clock.finished(block, done)
+        del served, done  # of a long job they take much memory
+        for rows, rate in window_rates(block, clock, finished, width):
+            yield rows, {"items_per_s": rate}
 
-    rates = arrays.frame(by_block(arrays, formula, includes_failed(arrays, processed_includes_failed)))
-    rates.attrs["window_s"] = width / NS  # a chart that shows how steps scatter in a window must know how wide it is
-    return rates
+    frame = arrays.frame(by_block(arrays, formula, includes_failed(arrays, processed_includes_failed)))
+    frame.attrs["window_s"] = width / NS  # a chart that shows how steps scatter in a window must know how wide it is
+    return frame
 
 
 # -- the rate clock ------------------------------------------------------------------------------------------------
@@ -125,7 +126,7 @@ def throughput(
 
 @dataclass(frozen=True)
 class RateClock:
-    """The time that counts for rates, and what was finished in it, since each job's first sample.
+    """The time that counts for rates, since each job's first sample.
 
     Attributes
     ----------
@@ -133,10 +134,6 @@ class RateClock:
         Whether the clock ran from the job's previous sample to this one (n).
     running
         Time for which it has run [ns] (n).
-    finished
-        Items finished in that time, falls removed (n).
-    in_gaps
-        The part of that time that lies in gaps [ns] (n).
     is_gap
         Whether the step to the row is a gap (n).
     usual_step
@@ -145,50 +142,58 @@ class RateClock:
 
     runs: Bools
     running: Ints
-    finished: Ints
-    in_gaps: Ints
     is_gap: Bools
     usual_step: Floats
 
     @classmethod
-    def of(cls, block: Arrays, done: Work) -> RateClock:
-        """The rate clocks of all jobs of a block."""
-        step = block.step_ns
-        has_started = block.so_far(block.is_status({schema.RUNNING_STATUS}) | (done.finished > 0)) > 0
+    def of(cls, block: Arrays, finished: Ints) -> RateClock:
+        """The rate clocks of all jobs of a block, from its finished items as served."""
+        rose = block.compared(np.greater, finished)
+        start = block.first_of(np.flatnonzero(rose | block.is_status({schema.RUNNING_STATUS})))
+        has_started = np.arange(len(rose)) >= block.each(np.where(start < 0, len(rose), start))
         runs = block.previous(has_started & ~block.is_status(IDLE_STATUSES))
-        moves = np.flatnonzero(step > 0)
-        usual_step = median_by_job(step[moves], block.job[moves], len(block.job_ids))
-        is_gap = step > 2.5 * np.repeat(usual_step, np.diff(block.edges))
-        return cls(
-            runs=runs,
-            running=block.so_far(step * runs),
-            finished=block.so_far(done.finished * runs),
-            in_gaps=block.so_far(step * (runs & is_gap)),
-            is_gap=is_gap,
-            usual_step=usual_step,
-        )
+        step = block.steps(block.elapsed_ns)
+        moves = step > 0
+        usual_step = median_by_job(step[moves], block.sums(moves))
+        is_gap = step > block.each(2.5 * usual_step)
+        step *= runs
+        return cls(runs, block.so_far(step, out=step), is_gap, usual_step)
 
-    def rates(self, block: Arrays, width: int) -> Floats:
-        """Items per second over the window that ends at each row (n); NaN as in `rate`."""
-        trail, rates = Trail.of(block, self.running, width), np.empty(len(self.running))
-        for rows in block.stretches():
-            rates[rows[0] : rows[-1] + 1] = self.rate(trail.window(rows), width)
-        return rates
+    def finished(self, block: Arrays, done: Ints) -> Ints:
+        """Items finished while the clock ran, of those done since the sample before (n)."""
+        ran = done * self.runs
+        return block.so_far(ran, out=ran)
 
-    def rate(self, window: Window, full_width: int) -> Floats:
-        """Items per second in each window; NaN where it covers less than half its width, or half of it is in gaps."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rate = window.rise(self.finished) * NS / window.width
-        says = (2 * window.width >= full_width) & (2 * window.rise(self.in_gaps) <= window.width)
-        return np.where(says, rate, np.nan)
+    def in_gaps(self, block: Arrays) -> Ints:
+        """The part of the running time that lies in gaps [ns] (n)."""
+        ran = block.steps(self.running)
+        ran *= self.is_gap
+        return block.so_far(ran, out=ran)
 
 
-def _interval_rate(block: Arrays, clock: RateClock, done: Work) -> Floats:
-    step = block.step_ns
-    rate = np.full(len(step), np.nan)
-    counts = clock.runs & (step > 0)
-    rate[counts] = done.finished[counts] * float(NS) / step[counts]
-    return rate
+def _interval_rates(block: Arrays, clock: RateClock, done: Ints) -> Floats:
+    """Items per second since the sample before (n); NaN where the clock stood still."""
+    ran = block.steps(clock.running).astype(np.float64)
+    ran[ran <= 0] = np.nan
+    return done * 1e9 / ran
+
+
+def window_rates(block: Arrays, clock: RateClock, finished: Ints, width: int) -> Iterator[tuple[slice, Floats]]:
+    """Items per second over the window that ends at each row, one stretch of rows after the other.
+
+    `finished` are the items finished while the clock ran.
+    """
+    in_gaps = clock.in_gaps(block)
+    trail = Trail.of(block, clock.running, width)
+    for rows in block.stretches():
+        window = trail.window(rows)
+        yield rows, window_rate(window.rise(finished), window.rise(in_gaps), window.width, width)
+
+
+def window_rate(finished: Floats, in_gaps: Floats, took: Ints, width: int) -> Floats:
+    """Items per second; NaN where the window covers less than half its width, or more than half of it is in gaps."""
+    says = (2 * took >= width) & (2 * in_gaps <= took) & (took > 0)
+    return quotient(finished * NS, took, where=says)
 
 
 # -- periods -------------------------------------------------------------------------------------------------------
@@ -306,7 +311,7 @@ def _period_edges(time_ns: Ints, every: int, zone: tzinfo) -> Ints:
 
 def _shares(block: Arrays, includes_failed: Bools, edges: Ints, first_job: int) -> tuple[Ints, Ints, Floats, Floats]:
     """Job, period, finished and failed items, one for each job and period between its first and last sample."""
-    done = work(block, includes_failed)
+    finished, failed = finished_as_served(block, includes_failed), failed_as_served(block)
     end = block.time_ns
     start = end - block.steps(end)
     first_period = np.searchsorted(edges, start, side="right") - 1
@@ -325,4 +330,4 @@ def _shares(block: Arrays, includes_failed: Bools, edges: Ints, first_job: int) 
         share[nth == 0] = until[nth == 0]
         return np.add.reduceat(share, begins) if len(begins) else share
 
-    return job[begins] + first_job, period[begins], shared(done.finished), shared(done.failed)
+    return job[begins] + first_job, period[begins], shared(rises(block, finished)), shared(rises(block, failed))

@@ -122,6 +122,11 @@ def validate(samples: pd.DataFrame) -> pd.DataFrame:
     ...
     mops_analysis.errors.SchemaError: column 'sampled_at' is missing (of the samples frame: job_id, sampled_at, ...
     """
+    return in_order(check(samples))
+
+
+def check(samples: pd.DataFrame) -> pd.DataFrame:
+    """Check as `validate` does, without sorting."""
     import pandas as pd
 
     if not isinstance(samples, pd.DataFrame):
@@ -142,7 +147,7 @@ def validate(samples: pd.DataFrame) -> pd.DataFrame:
             )
     if list(checked.columns[: len(SAMPLE_DTYPES)]) != list(SAMPLE_DTYPES):
         checked = checked[[*SAMPLE_DTYPES, *(name for name in checked.columns if name not in SAMPLE_DTYPES)]]
-    return in_order(checked)
+    return checked
 
 
 def require(frame: object, columns: Iterable[str], expected: str) -> None:
@@ -157,13 +162,20 @@ def require(frame: object, columns: Iterable[str], expected: str) -> None:
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame that has `job_id` and `sampled_at` sorted by both; the very same object where it already is."""
+    return by_job(frame)[0]
+
+
+def by_job(frame: pd.DataFrame) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
+    """Return the frame as `in_order` does, and the first row of each job in it."""
     import numpy as np
     import pandas as pd
 
-    if is_ordered(frame):
-        return frame
+    first = changes(frame["job_id"].array)
+    if _is_ordered(frame, first):
+        return frame, first
     job = pd.factorize(frame["job_id"], sort=True)[0]
-    return frame.take(np.lexsort((pd.DatetimeIndex(frame["sampled_at"]).asi8, job)))
+    order = np.lexsort((pd.DatetimeIndex(frame["sampled_at"]).asi8, job))
+    return frame.take(order), np.flatnonzero(np.diff(job[order], prepend=-1))
 
 
 def changes(words: ExtensionArray) -> npt.NDArray[np.int64]:
@@ -185,10 +197,14 @@ _BLOCK = 65_536
 
 def is_ordered(samples: pd.DataFrame) -> bool:
     """Whether the rows are sorted by job and time."""
+    return _is_ordered(samples, changes(samples["job_id"].array))
+
+
+def _is_ordered(samples: pd.DataFrame, starts: npt.NDArray[np.int64]) -> bool:
+    """Whether they are, where a row at each of the starts has another job than the one before."""
     import numpy as np
     import pandas as pd
 
-    starts = changes(samples["job_id"].array)
     jobs = samples["job_id"].iloc[starts]
     time_ns = pd.DatetimeIndex(samples["sampled_at"]).asi8
     falls = np.flatnonzero(time_ns[1:] < time_ns[:-1]) + 1
