@@ -37,7 +37,7 @@ def predict_linear(running: Running) -> np.ndarray:
             slope[i] = ((t - t.mean()) * u).sum() / spread if spread > 0 else np.nan
             level[i] = done[i] - (u.mean() - slope[i] * t.mean())
     with np.errstate(divide="ignore", invalid="ignore"):
-        left = np.maximum((running.left(slice(None)) + level) / slope, 0)
+        left = np.maximum((running.size - running.work + level) / slope, 0)
     return np.where(np.isfinite(left) & (slope > 0), left, np.nan)
 
 
@@ -48,7 +48,7 @@ def jobs(running: Running) -> list[tuple[int, int]]:
 
 def _at(running: Running, took: np.ndarray, done: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(done > 0, running.left(slice(None)) * took / done, np.nan)
+        return np.where(done > 0, (running.size - running.work) * took / done, np.nan)
 
 
 def foretell(running: Running) -> dict[str, np.ndarray]:

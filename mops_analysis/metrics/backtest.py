@@ -231,7 +231,7 @@ def _tqdm(running: Running) -> Floats:
 def _at_rate(running: Running, took: Floats, done: Floats | Ints) -> Floats:
     """Time for the work left at `done` per `took`; NaN where nothing was done."""
     known = (done > 0) & running.known
-    return np.where(known, running.left(slice(None)) * took / np.where(known, done, 1), np.nan)
+    return np.where(known, (running.size - running.work) * took / np.where(known, done, 1), np.nan)
 
 
 FORMULAS: dict[str, Callable[[Running], Floats]] = {"mean": _mean, "tqdm": _tqdm, "window": _window}

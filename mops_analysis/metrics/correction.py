@@ -108,7 +108,7 @@ def features(running: Running, estimate: Estimate) -> Floats:
 
 def _past_inputs(estimate: Estimate, at: Ints) -> Inputs:
     """How far off lambda was as a forecast: mean |e| and mean e at both origins, newest e at the first."""
-    return (*(error[at] for error in estimate.ticking.past_errors), estimate.ticking.newest_error(at))
+    return (*(error.take(at) for error in estimate.ticking.past_errors), estimate.ticking.newest_error(at))
 
 
 def _pace_inputs(estimate: Estimate, at: Ints) -> Inputs:
@@ -135,8 +135,8 @@ def _spread_inputs(estimate: Estimate, at: Ints) -> Inputs:
     ticking = estimate.ticking
     longest = np.maximum(ticking.longest_gap(at), MIN_TICK_S) / np.maximum(ticking.events.tau[at], MIN_TICK_S)
     return (
-        np.minimum(np.sqrt(ticking.gap_variance[at]), 3),
-        np.minimum(np.sqrt(ticking.advance_variance[at]), 3),
+        np.minimum(np.sqrt(ticking.gap_variance.take(at)), 3),
+        np.minimum(np.sqrt(ticking.advance_variance.take(at)), 3),
         regularity(ticking.events, ticking.gap_variance, at),
         np.clip(np.log(longest), -_FLOOR, 0),
     )
@@ -148,7 +148,7 @@ def _growth_inputs(running: Running, estimate: Estimate) -> Inputs:
     ever, ago, changes = _since(running, running.resizes, rows)
     return (
         *(growth_of_total(running, parts, rows, estimate.polls) for parts in (1, 2, 4, 8)),
-        np.where(ever, np.log((ago + delta) / (running.t[rows] + delta)), 0.0),
+        np.where(ever, np.log((ago + delta) / (running.t.take(rows) + delta)), 0.0),
         np.where(ever, np.log(1.0 + changes) - np.log(1.0 + estimate.polls), 0.0),
     )
 
@@ -159,7 +159,7 @@ def _since(running: Running, happened: Ints, rows: Ints) -> tuple[Bools, Floats,
     often: Ints = so_far - np.searchsorted(happened, running.head[rows])
     ever = often > 0
     newest = np.where(ever, np.append(happened, 0)[so_far - 1], rows)
-    return ever, running.t[rows] - running.t[newest], often
+    return ever, running.t.take(rows) - running.t.take(newest), often
 
 
 def _age_inputs(running: Running, estimate: Estimate) -> Inputs:
@@ -167,7 +167,7 @@ def _age_inputs(running: Running, estimate: Estimate) -> Inputs:
     age, delta = np.maximum(estimate.age, 0), estimate.delta
     return (
         np.minimum(np.log(1 + age / np.maximum(estimate.gap, MIN_TICK_S)), 6),
-        np.clip(np.log((age + delta) / (running.t[estimate.rows] + delta)), -_FLOOR, 4),
+        np.clip(np.log((age + delta) / (running.t.take(estimate.rows) + delta)), -_FLOOR, 4),
         np.clip(np.log((age + delta) / (estimate.remaining + delta)), -_FLOOR, 4),
     )
 
@@ -177,13 +177,13 @@ def _place_inputs(running: Running, estimate: Estimate) -> Inputs:
     rows, delta = estimate.rows, estimate.delta
     u, left = running.done(rows), np.maximum(running.left(rows), 0)
     ahead = estimate.remaining + delta
-    share = running.work[rows] / np.maximum(running.size[rows], 1)
+    share = running.work.take(rows) / np.maximum(running.size.take(rows), 1)
     seen = u / np.maximum(u + left.astype(np.float64), 1)
     ticks_left = left / np.maximum(estimate.mean_advance, 1e-9)
     return (
         share,
         _log_share(share),
-        np.minimum(np.log(ahead / (running.t[rows] + delta)), 6),
+        np.minimum(np.log(ahead / (running.t.take(rows) + delta)), 6),
         _log_share(seen),
         np.log(1.0 + estimate.ticks),
         np.log(1.0 + estimate.polls),
@@ -207,7 +207,7 @@ def _density_inputs(running: Running, estimate: Estimate) -> Inputs:
 def _story_inputs(running: Running, estimate: Estimate) -> Inputs:
     """Falls of the counter, lead time, and what was done before the first sample."""
     rows, delta, events = estimate.rows, estimate.delta, estimate.ticking.events
-    t, u, work = running.t[rows], running.done(rows), running.work[rows]
+    t, u, work = running.t.take(rows), running.done(rows), running.work.take(rows)
     ever, ago, falls = _since(running, running.falls, rows)
     start = running.work[running.head[rows]]
     again = u / np.maximum(work - start, np.exp(-3) * np.maximum(u, 1))

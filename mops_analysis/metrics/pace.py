@@ -375,13 +375,13 @@ def estimate_remaining(running: Running, ticking: Ticking | None = None, rows: I
     """
     ticking = ticking or Ticking.of(running)
     rows = np.arange(len(running.t)) if rows is None else rows
-    events, t = ticking.events, running.t[rows]
-    newest = events.newest[rows].astype(np.int64)  # numpy would convert it at each use
+    events, t = ticking.events, running.t.take(rows)
+    newest = events.newest.take(rows).astype(np.int64)  # numpy would convert it at each use
     polls = rows - running.head.take(rows)
     advance = _mean_advance(events, newest)
-    seconds_per_item = np.exp(ticking.pace.log_pace[newest])
+    seconds_per_item = np.exp(ticking.pace.log_pace.take(newest))
     gap = seconds_per_item * advance
-    age = t - events.tau[newest]
+    age = t - events.tau.take(newest)
     growth = np.clip(growth_of_total(running, 8, rows, polls), -1, 1)
     work_left = running.left(rows) * (1 + np.maximum(growth, 0)) / (1 - np.minimum(growth, 0))
     credit = regularity(events, ticking.gap_variance, newest) * np.minimum(age, gap)
@@ -395,16 +395,16 @@ def estimate_remaining(running: Running, ticking: Ticking | None = None, rows: I
         age=age,
         remaining=left + np.maximum(age - 2 * gap, 0),
         delta=np.maximum(t / np.maximum(polls, 1), _MIN_POLL_S),
-        ticks=events.number[newest],
+        ticks=events.number.take(newest),
         mean_advance=advance,
-        errors=tuple(error[newest] for error in ticking.pace.errors),
+        errors=tuple(error.take(newest) for error in ticking.pace.errors),
     )
 
 
 def _mean_advance(events: Events, at: Ints) -> Floats:
     """Work per tick, of the newest eight ticks; 0 before the first."""
-    ticks = np.minimum(events.number[at], 8)
-    advance: Floats = (events.work[at] - events.work[at - ticks]) / np.maximum(ticks, 1)
+    ticks = np.minimum(events.number.take(at), 8)
+    advance: Floats = (events.work.take(at) - events.work.take(at - ticks)) / np.maximum(ticks, 1)
     return advance
 
 
@@ -419,7 +419,7 @@ def growth_of_total(running: Running, parts: int, rows: Ints, polls: Ints) -> Fl
 
 def regularity(events: Events, gap_variance: Floats, at: Ints) -> Floats:
     """1 for ticks at equal distances, falling to 0 where their logarithm spreads by 0.5, over the newer half."""
-    return np.where(events.number[at] > 0, np.clip(1 - gap_variance[at] / 0.25, 0, 1), 0.0)
+    return np.where(events.number.take(at) > 0, np.clip(1 - gap_variance.take(at) / 0.25, 0, 1), 0.0)
 
 
 def log_variance(events: Events, column: Ints | Floats) -> Floats:

@@ -128,9 +128,10 @@ class Running:
         done: Ints = self.events.work.take(self.events.newest.take(rows))
         return done
 
-    def left(self, rows: Ints | slice) -> Ints:
+    def left(self, rows: Ints) -> Ints:
         """What the counter still has to rise at some rows."""
-        return self.size[rows] - self.work[rows]
+        left: Ints = self.size.take(rows) - self.work.take(rows)
+        return left
 
     @cached_property
     def resizes(self) -> Ints:
