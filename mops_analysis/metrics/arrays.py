@@ -147,15 +147,16 @@ class Arrays:
         return np.add.reduceat(values, self.first, dtype=np.int64)
 
     @cached_property
-    def _status_runs(self) -> tuple[npt.NDArray[np.object_], Ints]:
-        """The status words in turn, and how many rows each one holds: they change seldom."""
+    def _status_runs(self) -> tuple[list[str], Ints, Ints]:
+        """The status words, and in turn which of them holds for how many rows: they change seldom."""
         starts = schema.changes(self.status_words)
-        return self.status_words[starts].to_numpy(dtype=object), np.diff(starts, append=len(self.status_words))
+        code, words = pd.factorize(self.status_words[starts])
+        return words.tolist(), code, np.diff(starts, append=len(self.status_words))
 
     def is_status(self, words: Collection[str]) -> Bools:
         """Whether the row's status is one of the words (n)."""
-        found, rows = self._status_runs
-        return np.repeat(np.array([word in words for word in found.tolist()], dtype=bool), rows)
+        found, code, rows = self._status_runs
+        return np.repeat(np.array([word in words for word in found], dtype=bool)[code], rows)
 
     def steps(self, values: Ints) -> Ints:
         """Change of a value since the job's previous row, 0 at its first (n)."""
