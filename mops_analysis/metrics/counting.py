@@ -20,7 +20,7 @@ import pandas as pd
 
 from mops_analysis import schema
 from mops_analysis.errors import SchemaError
-from mops_analysis.metrics.arrays import Arrays, Bools, IncludesFailed, Ints
+from mops_analysis.metrics.arrays import Arrays, Bools, IncludesFailed, Ints, stretches
 
 # Counters beyond this are taken as this: sums of any two stay whole numbers in 64-bit integers and floats alike.
 _MOST_ITEMS = 2**52
@@ -227,23 +227,41 @@ def _found(arrays: Arrays) -> _Found:
     return found
 
 
-def _telling(block: Arrays, row: Ints) -> list[Ints]:
+def _telling(block: Arrays, failing: Ints) -> list[Ints]:
     """For each kind of evidence, those of the rows (all with failed items) that have it."""
-    processed, total, failed = (_counts(counts[row]) for counts in (block.processed, block.total, block.failed))
-    both = processed + failed
-    ends = np.flatnonzero((row == block.each_at(row, block.last)) & (total > 0))
-    ends = ends[block.is_status(schema.FINISHED_STATUSES)[row[ends]]]
-    beyond = np.flatnonzero((both > total) & (processed <= total) & (total > 0))
-    more_failed = np.flatnonzero(failed > processed)
-    with_failed, alone = _fits(block.percentage[row], processed, failed, total)
+    rows = (failing[part] for part in stretches(len(failing)))
+    parts = [[row[may_tell] for may_tell in _may_tell(block, row)] for row in rows]
+    disjoint_end, inclusive_end, beyond, more_failed, with_failed, alone = (
+        np.concatenate(found) for found in zip(*parts, strict=True)
+    )
     return [
-        row[ends[both[ends] == total[ends]]],
-        row[ends[processed[ends] == total[ends]]],
-        _at_settled_total(block, row[beyond]),
-        _before_any_fall(block, row[more_failed]),
-        row[with_failed],
-        row[alone],
+        _at_the_end(block, disjoint_end),
+        _at_the_end(block, inclusive_end),
+        _at_settled_total(block, beyond),
+        _before_any_fall(block, more_failed),
+        with_failed,
+        alone,
     ]
+
+
+def _may_tell(block: Arrays, row: Ints) -> list[Bools]:
+    """For each kind of evidence, whether the counts of the rows are as it asks, wherever in the job they stand."""
+    processed, total, failed = (_counts(counts[row]) for counts in (block.processed, block.total, block.failed))
+    both, has_total = processed + failed, total > 0
+    return [
+        has_total & (both == total),
+        has_total & (processed == total),
+        has_total & (both > total) & (processed <= total),
+        failed > processed,
+        *_fits(block.percentage[row], processed, failed, total),
+    ]
+
+
+def _at_the_end(block: Arrays, row: Ints) -> Ints:
+    """Those of the rows that are their job's last, and show it gone through all its items."""
+    last = row[row == block.each_at(row, block.last)]
+    ended: Ints = last[block.is_status(schema.FINISHED_STATUSES)[last]]
+    return ended
 
 
 def _at_settled_total(block: Arrays, row: Ints) -> Ints:
