@@ -363,8 +363,7 @@ def _counts(counter: Ints) -> Ints:
 def finished_as_served(block: Arrays, includes_failed: Bools) -> Ints:
     """Finished items by the service's counters, falls and all [items] (n)."""
     finished = _counts(block.processed)
-    finished += np.where(block.each(includes_failed), 0, _counts(block.failed))
-    return finished
+    return np.add(finished, _counts(block.failed), out=finished, where=block.each(~includes_failed))
 
 
 def failed_as_served(block: Arrays) -> Ints:
