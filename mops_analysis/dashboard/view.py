@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import dataclasses
+import sys
 import threading
 import time
 from collections import deque
@@ -140,6 +141,9 @@ def dashboard(
 def _end_threads() -> None:
     for view in _VIEWS.values():
         view._end()
+    # Returns when a kernel has sent all that waits: a picture under way when messages are shut down would be cut short,
+    # and the page would take the next message for the rest of it.
+    sys.stdout.flush()
 
 
 def _end_threads_at_exit() -> None:
