@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import _thread
 import base64
+import contextlib
 import datetime as dt
 import re
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Empty
 
 import numpy as np
 import pandas as pd
 import pytest
 from frames import job, likely
 from ipywidgets import SelectMultiple
+from jupyter_client.manager import start_new_kernel
 from matplotlib.figure import Figure
 
 from mops_analysis import metrics, schema
@@ -980,3 +984,42 @@ def test_the_page_for_a_browser(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["dashboard", "--store", str(tmp_path / "no.db")]) == 8
     assert "mops watch JOB_ID --store no.db" in capsys.readouterr().err
     assert not (tmp_path / "no.db").exists()
+
+
+#: Three pictures that wait to be sent when the kernel begins to end.
+LATE = """
+import atexit, time
+import ipywidgets as widgets
+import mops_analysis as mops
+store = mops.SampleStore("samples.db")
+store.append_samples(mops.load_example())
+view = mops.dashboard(store, refresh_s=60)
+while not view._charts[0].value: time.sleep(0.05)
+time.sleep(1)  # its looks are over
+def late():
+    get_ipython().kernel.iopub_thread.schedule(lambda: time.sleep(1))
+    for _ in range(3): widgets.Image(value=bytes(10**6))
+atexit.register(late)
+"""
+
+
+def test_what_waits_is_sent_before_a_kernel_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages with pictures are whole, also those that a kernel has not sent when it begins to end."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    sizes = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # jupyter_client warns of its own use of event loops and ports
+        manager, kernel = start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
+        try:
+            assert kernel.execute(LATE, reply=True, timeout=60)["content"]["status"] == "ok"
+            kernel.shutdown()
+            with contextlib.suppress(Empty):
+                while len(sizes) < 3:
+                    message = kernel.get_iopub_msg(timeout=10)
+                    if message["msg_type"] == "comm_open" and message["buffers"]:
+                        sizes.append([len(buffer) for buffer in message["buffers"]])
+        finally:
+            kernel.stop_channels()
+            manager.shutdown_kernel(now=True)
+    assert sizes == [[10**6]] * 3

@@ -6,10 +6,8 @@ The thread only reads the store, draws with figures of its own and sets traits; 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import dataclasses
-import sys
 import threading
 import time
 from collections import deque
@@ -22,7 +20,7 @@ import pandas as pd
 
 from mops_analysis import schema
 from mops_analysis.charts.clock import zone_of
-from mops_analysis.dashboard import panels
+from mops_analysis.dashboard import ending, panels
 from mops_analysis.dashboard.bar import ControlBar
 from mops_analysis.dashboard.exporting import ExportPanel
 from mops_analysis.dashboard.figures import Picture, picture
@@ -141,15 +139,6 @@ def dashboard(
 def _end_threads() -> None:
     for view in _VIEWS.values():
         view._end()
-    # Returns when a kernel has sent all that waits: a picture under way when messages are shut down would be cut short,
-    # and the page would take the next message for the rest of it.
-    sys.stdout.flush()
-
-
-def _end_threads_at_exit() -> None:
-    # With each drawing: it has to come before what the kernel notes for the exit once the first picture is sent.
-    atexit.unregister(_end_threads)
-    atexit.register(_end_threads)
 
 
 class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -412,7 +401,7 @@ class LiveView(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _draw(self, most_s: float) -> None:
         # What is behind takes turns.
-        _end_threads_at_exit()
+        ending.end_first(_end_threads)
         end = time.monotonic() + most_s
         with self._drawing:
             while self._behind and self._shown is not None:
