@@ -313,6 +313,7 @@ class Ticking:
         def clipped(part: slice) -> Floats:
             return np.clip(missed(part), -_MOST_MISSED, _MOST_MISSED)
 
+        # Where none is cut off, their sizes are the errors of the pace, which are there already.
         is_far = any((np.abs(missed(part)) > _MOST_MISSED)[trials.known(part)].any() for part in stretches(len(at)))
         sizes = trials.mean(lambda part: np.abs(clipped(part)), unknown=ERROR_UNKNOWN) if is_far else errors
         return sizes, trials.mean(clipped)
